@@ -1,0 +1,369 @@
+"""Runs every test suite with every binding and host, and prints one table.
+
+    run_suites.py --build-dir DIR [--sanitize] [pytest arguments]
+
+Each row of the table is one process: the C units (ctest), and pytest once per binding
+and host, because a process can load only one Qt binding.  The exit code is 1 if a test
+failed or if a suite ran no test.  The last line is the sum of the table.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(sys.executable).parent
+BINDINGS = ("PyQt6", "PySide6")
+HOSTS = ("native", "binding")
+
+# Seconds after which a suite is taken for hung; only a safety net.
+SUITE_TIMEOUT = 1800
+NO_TEST_SELECTED = 5  # pytest's exit code
+
+
+class Result:
+    """Outcome of one suite: counts and what explains them."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.skipped = 0
+        self.skip_reasons = {}
+        self.problem = ""  # why it ran no test, or did not end by itself
+
+    @property
+    def ran(self):
+        return self.passed + self.failed + self.skipped
+
+    def add_skip(self, reason):
+        self.skipped += 1
+        self.skip_reasons[reason] = self.skip_reasons.get(reason, 0) + 1
+
+
+class Suite:
+    """One process that runs tests and writes a JUnit report."""
+
+    def __init__(self, name, binding, host, command, env):
+        self.name = name
+        self.binding = binding
+        self.host = host
+        self.command = command
+        self.env = env
+        self.result = Result()
+
+    @property
+    def title(self):
+        return " ".join(part for part in (self.name, self.binding, self.host) if part)
+
+    @property
+    def slug(self):
+        return re.sub(r"[^\w.-]+", "-", self.title)
+
+
+def read_junit(path, result):
+    """Adds up the test cases of a JUnit report (pytest's or ctest's)."""
+    for case in ElementTree.parse(str(path)).iter("testcase"):
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            result.failed += 1
+        elif skipped is not None or case.get("status") in ("notrun", "disabled"):
+            reason = skipped.get("message") if skipped is not None else None
+            result.add_skip(reason or "not run by ctest")
+        else:
+            result.passed += 1
+
+
+def read_progress(log, result):
+    """Adds up the lines of pytest -v: all there is after a crash."""
+    for line in log.read_text(errors="replace").splitlines():
+        if re.match(r"\S+::.* PASSED\b", line):
+            result.passed += 1
+        elif re.match(r"\S+::.* (FAILED|ERROR)\b", line):
+            result.failed += 1
+
+
+def run_suite(suite, report_dir):
+    """Runs the suite; its output goes to a log and is shown if something failed."""
+    result = suite.result
+    report = report_dir / (suite.slug + ".xml")
+    log = report_dir / (suite.slug + ".log")
+    if report.exists():
+        report.unlink()
+    print(f"  {suite.title:<34}", end="", flush=True)
+    started = time.monotonic()
+    code = run_logged(suite, report, log)
+    took = time.monotonic() - started
+    if report.exists():
+        try:
+            read_junit(report, result)
+        except ElementTree.ParseError as exc:
+            result.problem = f"unreadable report: {exc}"
+    else:
+        read_progress(log, result)
+    explain_exit(result, code)
+    print(
+        f"{result.passed:5} passed {result.failed:3} failed {result.skipped:3} skipped"
+        f"  {took:6.1f} s" + (f"  ({result.problem})" if result.problem else ""),
+        flush=True,
+    )
+    if result.failed:
+        print(explanation(log), flush=True)
+
+
+def run_logged(suite, report, log):
+    """Exit code of the suite's process, or None if it had to be killed."""
+    command = [part.replace("{report}", str(report)) for part in suite.command]
+    with open(log, "w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=str(ROOT),
+            env=dict(os.environ, **suite.env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            return process.wait(SUITE_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return None
+
+
+def explain_exit(result, code):
+    """Counts an end that the report does not show as a failure."""
+    if code is None:
+        result.problem = f"killed: did not end within {SUITE_TIMEOUT} s"
+        result.failed += 1
+    elif code < 0:
+        result.problem = f"crashed with signal {-code}"
+        result.failed += 1
+    elif code == NO_TEST_SELECTED:
+        result.problem = "no test selected"
+    elif code != 0 and not result.failed:
+        result.problem = result.problem or f"exit code {code}"
+        result.failed += 1
+
+
+def explanation(log, lines=120):
+    """The part of a log that tells about failures: pytest's sections, or its end."""
+    text = log.read_text(errors="replace").splitlines()
+    for number, line in enumerate(text):
+        if re.match(r"=+ (ERRORS|FAILURES) =+$", line):
+            text = text[number:]
+            break
+    if len(text) > lines:
+        half = lines // 2
+        cut = f"... {len(text) - lines} more lines in {log}"
+        text = [*text[:half], cut, *text[-half:]]
+    return "\n".join("    " + line for line in text)
+
+
+# --- the suites ----------------------------------------------------------------------
+
+
+def importable(module, env):
+    code = f"import {module}"
+    command = [sys.executable, "-c", code]
+    probe = subprocess.run(
+        command,
+        cwd="/",
+        env=dict(os.environ, **env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    output = probe.stdout.strip().splitlines()
+    return "" if probe.returncode == 0 else (output or ["no output"])[-1]
+
+
+def c_suite(build_dir):
+    command = ["ctest", "--test-dir", str(build_dir), "--no-tests=error"]
+    ctest = BIN / "ctest"
+    if ctest.exists():
+        command[0] = str(ctest)
+    command += ["--output-on-failure", "--output-junit", "{report}"]
+    return Suite("c", "", "", command, {})
+
+
+def pytest_suite(name, folder, binding, host, options, env=None):
+    paths = [option for option in options if is_test_path(option)]
+    options = [option for option in options if option not in paths]
+    within = [path for path in paths if path.startswith(folder)]
+    if paths and not within:
+        return None
+    command = [str(BIN / "pytest"), *(within or [folder]), "-vv", "--tb=short"]
+    command.append("--color=no")
+    environment = {"QTINTERBINDING": binding, "QT_QPA_PLATFORM": "offscreen"}
+    if host:
+        environment["QTINTER_HOST"] = host
+    environment.update(env or {})
+    return Suite(
+        name,
+        binding,
+        host,
+        [*command, "-o", "junit_family=xunit2", "--junitxml={report}", *options],
+        environment,
+    )
+
+
+def is_test_path(option):
+    """Is this pytest argument a file, folder or test of ours?"""
+    return not option.startswith("-") and (ROOT / option.split("::")[0]).exists()
+
+
+def all_suites(build_dir, options, common_env):
+    """Every suite of the project, in the order in which they run."""
+    suites = [] if options else [c_suite(build_dir)]
+    for binding in BINDINGS:
+        for host in HOSTS:
+            suites.append(pytest_suite("py", "tests/py", binding, host, options))
+    # The wheels' Qt may use GLib's event dispatcher or Qt's own: try both.
+    suites.append(
+        pytest_suite(
+            "py, no GLib", "tests/py", "PyQt6", "native", options, {"QT_NO_GLIB": "1"}
+        )
+    )
+    for binding in BINDINGS:
+        suites.append(pytest_suite("examples", "tests/examples", binding, "", options))
+    suites = [suite for suite in suites if suite is not None]
+    for suite in suites:
+        suite.env = dict(common_env, **suite.env)
+    return suites
+
+
+def missing_parts(common_env):
+    """{binding or host: why it cannot be tested}, for what is not installed."""
+    missing = {}
+    for binding in BINDINGS:
+        reason = importable(f"{binding}.QtCore", common_env)
+        if reason:
+            missing[binding] = f"{binding} does not load: {reason}"
+    usable = [binding for binding in BINDINGS if binding not in missing]
+    if usable:
+        load = f"{usable[0]}.QtCore, qtinter._qtglue"
+        reason = importable(load, common_env)
+        if reason:
+            missing["native"] = f"the native host does not load: {reason}"
+    return missing
+
+
+# --- the table -----------------------------------------------------------------------
+
+
+def print_table(suites):
+    head = ("suite", "binding", "host", "passed", "failed", "skipped")
+    rows = [
+        (
+            suite.name,
+            suite.binding or "-",
+            suite.host or ("default" if suite.binding else "-"),
+            str(suite.result.passed),
+            str(suite.result.failed),
+            str(suite.result.skipped),
+        )
+        for suite in suites
+    ]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    print()
+    for row in [head, tuple("-" * width for width in widths), *rows]:
+        cells = [
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def print_skips(suites):
+    reasons = {}
+    for suite in suites:
+        for reason, count in suite.result.skip_reasons.items():
+            reasons.setdefault(reason, []).append(f"{suite.title}: {count}")
+    if reasons:
+        print("\nSkipped:")
+        for reason, where in sorted(reasons.items()):
+            print(f"  {reason}  [{'; '.join(where)}]")
+
+
+def print_problems(suites):
+    problems = [(suite.title, suite.result.problem) for suite in suites]
+    problems = [(title, problem) for title, problem in problems if problem]
+    if problems:
+        print("\nProblems:")
+        for title, problem in problems:
+            print(f"  {title}: {problem}")
+
+
+def summarise(suites, options):
+    """Prints everything that stands at the end; returns the exit code."""
+    empty = [suite for suite in suites if not suite.result.ran]
+    for suite in empty:
+        suite.result.problem = suite.result.problem or "ran no test"
+    print_table(suites)
+    print_skips(suites)
+    print_problems(suites)
+    passed = sum(suite.result.passed for suite in suites)
+    failed = sum(suite.result.failed for suite in suites)
+    skipped = sum(suite.result.skipped for suite in suites)
+    # With a selection (-k, a path) a suite may well have nothing to run.
+    incomplete = bool(empty) and (not options or len(empty) == len(suites))
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or incomplete else 0
+
+
+def sanitizer_env():
+    """Environment in which a sanitized module loads into a plain interpreter."""
+    names = ("libasan.so", "libubsan.so", "libstdc++.so.6")
+    paths = []
+    for name in names:
+        path = subprocess.run(
+            ["cc", f"-print-file-name={name}"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout.strip()
+        paths.append(os.path.realpath(path))
+    return {
+        "LD_PRELOAD": ":".join(paths),
+        "PYTHONMALLOC": "malloc",
+        # The interpreter and Qt free little at exit; our own leaks are counted by the
+        # tests (_debug_counts).
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:abort_on_error=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "QTINTER_SANITIZED": "1",
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build-dir", required=True, type=pathlib.Path)
+    parser.add_argument("--site", help="folder of the package, put on PYTHONPATH")
+    parser.add_argument("--sanitize", action="store_true")
+    arguments, options = parser.parse_known_args()
+
+    report_dir = arguments.build_dir / "reports"
+    report_dir.mkdir(parents=True, exist_ok=True)
+    common_env = sanitizer_env() if arguments.sanitize else {}
+    if arguments.site:
+        common_env["PYTHONPATH"] = arguments.site
+    missing = missing_parts(common_env)
+    suites = all_suites(arguments.build_dir, options, common_env)
+    print(f"Running {len(suites)} suites; reports in {report_dir}", flush=True)
+    for suite in suites:
+        reason = missing.get(suite.binding) or missing.get(suite.host)
+        if reason:
+            suite.result.problem = "not run: " + reason
+            print(f"  {suite.title:<34}{suite.result.problem}", flush=True)
+        else:
+            run_suite(suite, report_dir)
+    return summarise(suites, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
