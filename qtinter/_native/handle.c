@@ -1,0 +1,640 @@
+/*
+ * handle.c - the two handle types; see handle.h for their layout.
+ *
+ * A dead handle's memory is kept for the next one (a bounded number of them): with
+ * the allocator out of the way a handle costs a few stores.  Free-threaded builds
+ * keep none, because the list has no lock.
+ */
+#include "handle.h"
+
+#include "loop.h"
+
+/*********** memory ***********/
+
+static PyObject *
+handle_alloc(qi_state *st, PyTypeObject *type)
+{
+    if (st->free_handles_len > 0) {
+        PyObject *h = st->free_handles[--st->free_handles_len];
+        return PyObject_Init(h, type); /* takes a reference to the type */
+    }
+    /* Zeroed, and tracked by the collector: untrack until it is filled. */
+    PyObject *h = type->tp_alloc(type, 0);
+    if (h != NULL) {
+        PyObject_GC_UnTrack(h);
+    }
+    return h;
+}
+
+void
+qi_handle_clear_free_list(qi_state *st)
+{
+    while (st->free_handles_len > 0) {
+        PyObject_GC_Del(st->free_handles[--st->free_handles_len]);
+    }
+}
+
+static int
+handle_clear_refs(qi_state *st, PyObject *h)
+{
+    Py_CLEAR(QI_SLOT(st, h, callback));
+    Py_CLEAR(QI_SLOT(st, h, args));
+    Py_CLEAR(QI_SLOT(st, h, repr));
+    Py_CLEAR(QI_SLOT(st, h, context));
+    Py_CLEAR(QI_SLOT(st, h, loop));
+    Py_CLEAR(QI_SLOT(st, h, source_traceback));
+    struct qi_handle_own *own = qi_handle_own(st, h);
+    own->nargs = 0;
+    own->flags &= (uint8_t)~(QI_HANDLE_HAS_REPR | QI_HANDLE_ARGS_TUPLE);
+    return 0;
+}
+
+/* The collector may see a handle while its type is being torn down; the state is
+   reached through the instance, which the type keeps alive. */
+static qi_state *
+handle_state(PyObject *h)
+{
+    Py_ssize_t own = ((PyTypeObject *)Py_TYPE(h))->tp_basicsize
+                     - (Py_ssize_t)sizeof(struct qi_handle_own);
+    return ((struct qi_handle_own *)((char *)h + own))->st;
+}
+
+static int
+handle_traverse(PyObject *h, visitproc visit, void *arg)
+{
+    qi_state *st = handle_state(h);
+
+    QI_VISIT_TYPE(h);
+    Py_VISIT(QI_SLOT(st, h, callback));
+    Py_VISIT(QI_SLOT(st, h, args));
+    Py_VISIT(QI_SLOT(st, h, repr));
+    Py_VISIT(QI_SLOT(st, h, context));
+    Py_VISIT(QI_SLOT(st, h, loop));
+    Py_VISIT(QI_SLOT(st, h, source_traceback));
+    return 0;
+}
+
+static int
+handle_clear(PyObject *h)
+{
+    return handle_clear_refs(handle_state(h), h);
+}
+
+static void
+handle_dealloc(PyObject *h)
+{
+    PyTypeObject *type = Py_TYPE(h);
+    qi_state *st = handle_state(h);
+
+    PyObject_GC_UnTrack(h);
+    if (QI_SLOT(st, h, weakrefs) != NULL) {
+        PyObject_ClearWeakRefs(h);
+    }
+    if (type == st->TimerType) {
+        st->counts.timers--;
+    }
+    else {
+        st->counts.handles--;
+    }
+    (void)handle_clear_refs(st, h);
+#ifndef Py_GIL_DISABLED
+    if (st->free_handles_len < QI_FREE_HANDLES && st->HandleType != NULL) {
+        st->free_handles[st->free_handles_len++] = h;
+        Py_DECREF(type);
+        return;
+    }
+#endif
+    type->tp_free(h);
+    Py_DECREF(type);
+}
+
+/*********** making, calling, cancelling ***********/
+
+static PyObject *
+caller_stack(qi_state *st)
+{
+    PyObject *frame = (PyObject *)qi_current_frame();
+
+    /* No Python frame: called from Qt.  An empty list is falsy, as asyncio wants. */
+    if (frame == NULL) {
+        return PyList_New(0);
+    }
+    return PyObject_CallMethod(st->format_helpers, "extract_stack", "O", frame);
+}
+
+PyObject *
+qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop, PyObject *callback,
+              PyObject *const *args, Py_ssize_t nargs, PyObject *context, int debug)
+{
+    PyObject *own_context = NULL;
+    PyObject *tuple = NULL;
+    PyObject *stack = NULL;
+
+    own_context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
+    if (own_context == NULL) {
+        return NULL;
+    }
+    if (nargs > 2) {
+        tuple = PyTuple_New(nargs);
+        if (tuple == NULL) {
+            goto fail;
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+        }
+    }
+    if (debug) {
+        stack = caller_stack(st);
+        if (stack == NULL) {
+            goto fail;
+        }
+    }
+    PyObject *h = handle_alloc(st, type);
+    if (h == NULL) {
+        goto fail;
+    }
+    struct qi_handle_own *own = qi_handle_own(st, h);
+    own->st = st;
+    own->when = 0;
+    own->seq = 0;
+    own->flags = 0;
+    QI_SLOT(st, h, callback) = Py_NewRef(callback);
+    QI_SLOT(st, h, context) = own_context;
+    QI_SLOT(st, h, loop) = Py_NewRef(loop);
+    QI_SLOT(st, h, source_traceback) = stack;
+    if (tuple != NULL) {
+        QI_SLOT(st, h, args) = tuple;
+        own->flags = QI_HANDLE_ARGS_TUPLE;
+        own->nargs = 3;
+    }
+    else {
+        QI_SLOT(st, h, args) = nargs > 0 ? Py_NewRef(args[0]) : NULL;
+        QI_SLOT(st, h, repr) = nargs > 1 ? Py_NewRef(args[1]) : NULL;
+        own->nargs = (uint8_t)(nargs & 3);
+    }
+    if (type == st->TimerType) {
+        st->counts.timers++;
+    }
+    else {
+        st->counts.handles++;
+    }
+    PyObject_GC_Track(h);
+    return h;
+
+fail:
+    Py_DECREF(own_context);
+    Py_XDECREF(tuple);
+    Py_XDECREF(stack);
+    return NULL;
+}
+
+/* A callable without vectorcall and without arguments: in practice the step of an
+   asyncio task.  Going to tp_call directly saves building a tuple and a dict. */
+static inline PyObject *
+call_no_args(qi_state *st, PyObject *callback)
+{
+    ternaryfunc call = Py_TYPE(callback)->tp_call;
+
+    if (call == NULL || PyType_HasFeature(Py_TYPE(callback), Py_TPFLAGS_HAVE_VECTORCALL)) {
+        return PyObject_CallNoArgs(callback);
+    }
+    return call(callback, st->empty_tuple, NULL);
+}
+
+static inline PyObject *
+call_with_args(qi_state *st, PyObject *h, PyObject *callback)
+{
+    struct qi_handle_own *own = qi_handle_own(st, h);
+    PyObject *result;
+
+    if (own->nargs == 0) {
+        return call_no_args(st, callback);
+    }
+    /* The callback may cancel its own handle, which lets go of the arguments. */
+    PyObject *first = Py_NewRef(QI_SLOT(st, h, args));
+    if (own->nargs == 1) {
+        PyObject *stack[2] = {NULL, first};
+        result = PyObject_Vectorcall(callback, stack + 1,
+                                     1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    else if (own->nargs == 2) {
+        PyObject *second = Py_NewRef(QI_SLOT(st, h, repr));
+        PyObject *stack[3] = {NULL, first, second};
+        result = PyObject_Vectorcall(callback, stack + 1,
+                                     2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        Py_DECREF(second);
+    }
+    else {
+        result = PyObject_Call(callback, first, NULL);
+    }
+    Py_DECREF(first);
+    return result;
+}
+
+int
+qi_handle_call(qi_state *st, PyObject *h)
+{
+    PyObject *context = Py_NewRef(QI_SLOT(st, h, context));
+    PyObject *callback = Py_NewRef(QI_SLOT(st, h, callback));
+    PyObject *result = NULL;
+    int r = -1;
+
+    if (PyContext_Enter(context) < 0) {
+        goto done;
+    }
+    result = call_with_args(st, h, callback);
+    if (PyContext_Exit(context) < 0) {
+        Py_CLEAR(result);
+    }
+    if (result != NULL) {
+        Py_DECREF(result);
+        r = 0;
+    }
+done:
+    Py_DECREF(callback);
+    Py_DECREF(context);
+    return r;
+}
+
+int
+qi_handle_cancel(qi_state *st, PyObject *h, int debug)
+{
+    struct qi_handle_own *own = qi_handle_own(st, h);
+    PyObject *repr = NULL;
+
+    if (own->flags & QI_HANDLE_CANCELLED) {
+        return 0;
+    }
+    own->flags |= QI_HANDLE_CANCELLED;
+    if (debug) {
+        repr = PyObject_Repr(h);
+        if (repr == NULL) {
+            return -1;
+        }
+    }
+    Py_CLEAR(QI_SLOT(st, h, callback));
+    Py_CLEAR(QI_SLOT(st, h, args));
+    Py_CLEAR(QI_SLOT(st, h, repr));
+    own->nargs = 0;
+    own->flags &= (uint8_t)~QI_HANDLE_ARGS_TUPLE;
+    if (repr != NULL) {
+        QI_SLOT(st, h, repr) = repr;
+        own->flags |= QI_HANDLE_HAS_REPR;
+    }
+    return 0;
+}
+
+uint64_t
+qi_handle_seq(const void *item)
+{
+    PyObject *h = (PyObject *)item;
+    PyTypeObject *type = Py_TYPE(h);
+
+    /* A timer made by asyncio or by a test has no number: oldest. */
+    if (type->tp_dealloc != handle_dealloc) {
+        return 0;
+    }
+    return qi_handle_own(handle_state(h), h)->seq;
+}
+
+/*********** methods ***********/
+
+static PyObject *
+handle_cancel_method(PyObject *h, PyObject *Py_UNUSED(ignored))
+{
+    qi_state *st = handle_state(h);
+    struct qi_handle_own *own = qi_handle_own(st, h);
+    PyObject *loop = QI_SLOT(st, h, loop);
+
+    if (own->flags & QI_HANDLE_CANCELLED || loop == NULL) {
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(loop);
+    int r = 0;
+    if (own->flags & QI_HANDLE_SCHEDULED) {
+        r = qi_loop_timer_cancelled((LoopObject *)loop, h);
+    }
+    if (r == 0) {
+        r = qi_handle_cancel(st, h, ((LoopObject *)loop)->debug);
+    }
+    Py_DECREF(loop);
+    if (r < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_cancelled_method(PyObject *h, PyObject *Py_UNUSED(ignored))
+{
+    qi_state *st = handle_state(h);
+    return PyBool_FromLong(qi_handle_own(st, h)->flags & QI_HANDLE_CANCELLED);
+}
+
+static PyObject *
+handle_run_method(PyObject *h, PyObject *Py_UNUSED(ignored))
+{
+    qi_state *st = handle_state(h);
+    PyObject *loop = QI_SLOT(st, h, loop);
+
+    if (QI_SLOT(st, h, callback) == NULL || loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot run a cancelled handle");
+        return NULL;
+    }
+    Py_INCREF(h);
+    Py_INCREF(loop);
+    int r = qi_handle_call(st, h);
+    if (r < 0) {
+        r = qi_loop_report_callback((LoopObject *)loop, h);
+    }
+    Py_DECREF(loop);
+    Py_DECREF(h);
+    if (r < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_when_method(PyObject *h, PyObject *Py_UNUSED(ignored))
+{
+    return PyFloat_FromDouble(qi_handle_own(handle_state(h), h)->when);
+}
+
+static PyObject *
+handle_get_context_method(PyObject *h, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *context = QI_SLOT(handle_state(h), h, context);
+    return Py_NewRef(context != NULL ? context : Py_None);
+}
+
+/*********** the attributes that asyncio's slots would show ***********/
+
+static PyObject *
+handle_get_callback(PyObject *h, void *Py_UNUSED(closure))
+{
+    PyObject *callback = QI_SLOT(handle_state(h), h, callback);
+    return Py_NewRef(callback != NULL ? callback : Py_None);
+}
+
+static PyObject *
+handle_get_args(PyObject *h, void *Py_UNUSED(closure))
+{
+    qi_state *st = handle_state(h);
+
+    if (QI_SLOT(st, h, callback) == NULL) {
+        Py_RETURN_NONE;
+    }
+    switch (qi_handle_own(st, h)->nargs) {
+    case 0:
+        return Py_NewRef(st->empty_tuple);
+    case 1:
+        return PyTuple_Pack(1, QI_SLOT(st, h, args));
+    case 2:
+        return PyTuple_Pack(2, QI_SLOT(st, h, args), QI_SLOT(st, h, repr));
+    default:
+        return Py_NewRef(QI_SLOT(st, h, args));
+    }
+}
+
+static PyObject *
+handle_get_flag(PyObject *h, void *flag)
+{
+    qi_state *st = handle_state(h);
+    return PyBool_FromLong(qi_handle_own(st, h)->flags & (uint8_t)(uintptr_t)flag);
+}
+
+static int
+handle_set_flag(PyObject *h, PyObject *value, void *flag)
+{
+    struct qi_handle_own *own = qi_handle_own(handle_state(h), h);
+    int on = value == NULL ? 0 : PyObject_IsTrue(value);
+
+    if (on < 0) {
+        return -1;
+    }
+    if (on) {
+        own->flags |= (uint8_t)(uintptr_t)flag;
+    }
+    else {
+        own->flags &= (uint8_t)~(uintptr_t)flag;
+    }
+    return 0;
+}
+
+static PyObject *
+handle_get_context(PyObject *h, void *Py_UNUSED(closure))
+{
+    return handle_get_context_method(h, NULL);
+}
+
+static PyObject *
+handle_get_loop(PyObject *h, void *Py_UNUSED(closure))
+{
+    PyObject *loop = QI_SLOT(handle_state(h), h, loop);
+    return Py_NewRef(loop != NULL ? loop : Py_None);
+}
+
+static PyObject *
+handle_get_source_traceback(PyObject *h, void *Py_UNUSED(closure))
+{
+    PyObject *stack = QI_SLOT(handle_state(h), h, source_traceback);
+    return Py_NewRef(stack != NULL ? stack : Py_None);
+}
+
+static int
+handle_set_source_traceback(PyObject *h, PyObject *value, void *Py_UNUSED(closure))
+{
+    qi_state *st = handle_state(h);
+
+    Py_XSETREF(QI_SLOT(st, h, source_traceback),
+               value == NULL || value == Py_None ? NULL : Py_NewRef(value));
+    return 0;
+}
+
+static PyObject *
+handle_get_repr(PyObject *h, void *Py_UNUSED(closure))
+{
+    qi_state *st = handle_state(h);
+
+    if (qi_handle_own(st, h)->flags & QI_HANDLE_HAS_REPR) {
+        return Py_NewRef(QI_SLOT(st, h, repr));
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_get_when(PyObject *h, void *Py_UNUSED(closure))
+{
+    return handle_when_method(h, NULL);
+}
+
+/*********** types ***********/
+
+static PyMethodDef handle_methods[] = {
+    {"cancel", handle_cancel_method, METH_NOARGS,
+     PyDoc_STR("cancel($self, /)\n--\n\nCancel the callback; a second call does nothing.")},
+    {"cancelled", handle_cancelled_method, METH_NOARGS,
+     PyDoc_STR("cancelled($self, /)\n--\n\nTrue if the callback was cancelled.")},
+    {"get_context", handle_get_context_method, METH_NOARGS,
+     PyDoc_STR("get_context($self, /)\n--\n\nThe contextvars.Context of the callback.")},
+    {"_run", handle_run_method, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef timer_methods[] = {
+    {"cancel", handle_cancel_method, METH_NOARGS,
+     PyDoc_STR("cancel($self, /)\n--\n\nCancel the callback; a second call does nothing.")},
+    {"cancelled", handle_cancelled_method, METH_NOARGS,
+     PyDoc_STR("cancelled($self, /)\n--\n\nTrue if the callback was cancelled.")},
+    {"get_context", handle_get_context_method, METH_NOARGS,
+     PyDoc_STR("get_context($self, /)\n--\n\nThe contextvars.Context of the callback.")},
+    {"when", handle_when_method, METH_NOARGS,
+     PyDoc_STR("when($self, /)\n--\n\nThe deadline, in seconds on loop.time()'s clock.")},
+    {"_run", handle_run_method, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+#define COMMON_ATTRIBUTES                                                              \
+    {"_callback", handle_get_callback, NULL, NULL, NULL},                              \
+    {"_args", handle_get_args, NULL, NULL, NULL},                                      \
+    {"_context", handle_get_context, NULL, NULL, NULL},                                \
+    {"_loop", handle_get_loop, NULL, NULL, NULL},                                      \
+    {"_repr", handle_get_repr, NULL, NULL, NULL},                                      \
+    {"_source_traceback", handle_get_source_traceback, handle_set_source_traceback,    \
+     NULL, NULL},                                                                      \
+    {"_cancelled", handle_get_flag, handle_set_flag, NULL,                             \
+     (void *)(uintptr_t)QI_HANDLE_CANCELLED},
+
+static PyGetSetDef handle_attributes[] = {
+    COMMON_ATTRIBUTES
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyGetSetDef timer_attributes[] = {
+    COMMON_ATTRIBUTES
+    {"_scheduled", handle_get_flag, handle_set_flag, NULL,
+     (void *)(uintptr_t)QI_HANDLE_SCHEDULED},
+    {"_when", handle_get_when, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyTypeObject *
+make_type(PyObject *module, const char *name, const char *doc, PyMethodDef *methods,
+          PyGetSetDef *attributes, PyObject *base, Py_ssize_t basicsize)
+{
+    PyType_Slot slots[] = {
+        {Py_tp_doc, (void *)doc},
+        {Py_tp_dealloc, (void *)handle_dealloc},
+        {Py_tp_traverse, (void *)handle_traverse},
+        {Py_tp_clear, (void *)handle_clear},
+        {Py_tp_methods, methods},
+        {Py_tp_getset, attributes},
+        {0, NULL},
+    };
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)basicsize,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE
+                 | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .slots = slots,
+    };
+    PyTypeObject *type = qi_type_new(module, &spec, base);
+    if (type != NULL) {
+        type->tp_new = NULL; /* 3.8, 3.9: there is no flag for it */
+        type->tp_init = NULL;
+    }
+    return type;
+}
+
+/* The offset of one of asyncio's slots, from its descriptor; -1 with an exception. */
+static Py_ssize_t
+slot_offset(PyObject *type, const char *name)
+{
+    PyObject *descr = PyObject_GetAttrString(type, name);
+    Py_ssize_t offset = -1;
+
+    if (descr == NULL) {
+        return -1;
+    }
+    if (PyObject_TypeCheck(descr, &PyMemberDescr_Type)) {
+        offset = (Py_ssize_t)((PyMemberDescrObject *)descr)->d_member->offset;
+    }
+    else {
+        PyErr_Format(PyExc_ImportError,
+                     "asyncio's %R has no slot %s; this Python is not supported by "
+                     "this version of qtinter",
+                     type, name);
+    }
+    Py_DECREF(descr);
+    return offset;
+}
+
+static int
+read_layout(struct qi_handle_layout *layout, PyObject *handle, PyObject *timer)
+{
+    const struct {
+        const char *name;
+        Py_ssize_t *offset;
+    } slots[] = {
+        {"_callback", &layout->callback},
+        {"_args", &layout->args},
+        {"_context", &layout->context},
+        {"_loop", &layout->loop},
+        {"_repr", &layout->repr},
+        {"_source_traceback", &layout->source_traceback},
+    };
+
+    for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+        *slots[i].offset = slot_offset(handle, slots[i].name);
+        if (*slots[i].offset < 0) {
+            return -1;
+        }
+    }
+    /* Negative from 3.12 on: there the list lies in front of the object. */
+    layout->weakrefs = ((PyTypeObject *)handle)->tp_weaklistoffset;
+    layout->own = ((PyTypeObject *)timer)->tp_basicsize;
+    if (layout->weakrefs == 0 || ((PyTypeObject *)timer)->tp_dictoffset != 0) {
+        PyErr_SetString(PyExc_ImportError,
+                        "asyncio.Handle is not laid out as expected; this Python is "
+                        "not supported by this version of qtinter");
+        return -1;
+    }
+    return 0;
+}
+
+int
+qi_handle_init_types(PyObject *module, qi_state *st)
+{
+    PyObject *events = PyImport_ImportModule("asyncio.events");
+    PyObject *handle = NULL;
+    PyObject *timer = NULL;
+    int r = -1;
+
+    if (events == NULL) {
+        return -1;
+    }
+    handle = PyObject_GetAttrString(events, "Handle");
+    timer = PyObject_GetAttrString(events, "TimerHandle");
+    if (handle == NULL || timer == NULL) {
+        goto done;
+    }
+    if (read_layout(&st->layout, handle, timer) < 0) {
+        goto done;
+    }
+    Py_ssize_t basicsize = st->layout.own + (Py_ssize_t)sizeof(struct qi_handle_own);
+    st->HandleType = make_type(module, "qtinter._core.Handle",
+                               "A callback that call_soon() or a watch will run.",
+                               handle_methods, handle_attributes, handle, basicsize);
+    st->TimerType = make_type(module, "qtinter._core.TimerHandle",
+                              "A callback that call_later() or call_at() will run.",
+                              timer_methods, timer_attributes, timer, basicsize);
+    if (st->HandleType != NULL && st->TimerType != NULL) {
+        r = 0;
+    }
+done:
+    Py_XDECREF(timer);
+    Py_XDECREF(handle);
+    Py_DECREF(events);
+    return r;
+}

@@ -1,0 +1,91 @@
+/*
+ * handle.h - asyncio.Handle and asyncio.TimerHandle, in C.
+ *
+ * Both are true subclasses of asyncio's classes, so isinstance(), repr() and whatever
+ * reads a handle's attributes work.  asyncio's __slots__ reserve the memory; these
+ * types keep their own data in it and shadow the slot descriptors with their own:
+ *
+ *   slot of asyncio.Handle   holds
+ *   _callback                the callback; NULL once cancelled
+ *   _args                    the only argument, the first of two, or a tuple
+ *   _repr                    the second of two arguments, or the repr of a cancelled
+ *                            handle in debug mode
+ *   _context, _loop, _source_traceback   what the name says
+ *   _cancelled, _scheduled, _when        nothing: see struct qi_handle_own
+ *
+ * so a handle with up to two arguments needs no tuple, and a timer no float object.
+ *
+ * All functions: [loop], or any thread that holds the GIL where the text says so.
+ */
+#ifndef QI_NATIVE_HANDLE_H
+#define QI_NATIVE_HANDLE_H
+
+#include "state.h"
+
+#include <stdint.h>
+
+enum {
+    QI_HANDLE_CANCELLED = 1 << 0,
+    QI_HANDLE_SCHEDULED = 1 << 1, /* a timer that is in the heap */
+    QI_HANDLE_HAS_REPR = 1 << 2,  /* _repr holds a repr, not an argument */
+    QI_HANDLE_ARGS_TUPLE = 1 << 3 /* _args holds a tuple of three or more */
+};
+
+/* Placed after the slots of asyncio.TimerHandle, in plain handles too: one offset. */
+struct qi_handle_own {
+    qi_state *st; /* borrowed */
+    double when;  /* timers: deadline in seconds on the loop's clock */
+    uint64_t seq : 48;
+    uint64_t nargs : 8; /* 0, 1, 2; 3 stands for a tuple */
+    uint64_t flags : 8;
+};
+
+#define QI_SLOT(st, h, name) (*(PyObject **)((char *)(h) + (st)->layout.name))
+
+static inline struct qi_handle_own *
+qi_handle_own(const qi_state *st, PyObject *h)
+{
+    return (struct qi_handle_own *)((char *)h + st->layout.own);
+}
+
+static inline int
+qi_is_timer(const qi_state *st, PyObject *h)
+{
+    return Py_TYPE(h) == st->TimerType;
+}
+
+static inline int
+qi_is_handle(const qi_state *st, PyObject *h)
+{
+    return Py_TYPE(h) == st->HandleType || Py_TYPE(h) == st->TimerType;
+}
+
+/* Reads the layout of asyncio's classes and makes both types.  0 or -1. */
+int
+qi_handle_init_types(PyObject *module, qi_state *st);
+
+/* Releases the memory kept for new handles. */
+void
+qi_handle_clear_free_list(qi_state *st);
+
+/* New handle, any thread with the GIL.  context NULL: a copy of the current one.
+   debug: keeps the stack of the Python caller. */
+PyObject *
+qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop, PyObject *callback,
+              PyObject *const *args, Py_ssize_t nargs, PyObject *context, int debug);
+
+/* Calls the callback in the handle's context.  0, or -1 with the callback's exception
+   set.  The caller holds a reference and has checked that it is not cancelled. */
+int
+qi_handle_call(qi_state *st, PyObject *h);
+
+/* Marks the handle cancelled and lets go of callback and arguments; does not tell the
+   loop.  0 or -1 (debug mode: its repr may fail). */
+int
+qi_handle_cancel(qi_state *st, PyObject *h, int debug);
+
+/* seq() of struct qi_timers. */
+uint64_t
+qi_handle_seq(const void *h);
+
+#endif

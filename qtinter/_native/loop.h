@@ -1,0 +1,214 @@
+/*
+ * loop.h - the C half of a qtinter event loop.
+ *
+ * qtinter._core.Loop holds what is touched for every callback: queues, timers, the
+ * selector, the turn.  qtinter._loop adds asyncio's own classes underneath, so that
+ * everything that is not hot is asyncio's code:
+ *
+ *     class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop)
+ *
+ * loop.c   attributes and the methods that queue work
+ * run.c    iterations, turns and the three ways to run
+ * io.c     readers and writers
+ */
+#ifndef QI_NATIVE_LOOP_H
+#define QI_NATIVE_LOOP_H
+
+#include "handle.h"
+#include "host.h"
+#include "ready.h"
+#include "selector.h"
+#include "state.h"
+#include "timers.h"
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#  define QI_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#  define QI_UNLIKELY(x) (x)
+#endif
+
+/* Who gives the loop its turns. */
+enum qi_running {
+    QI_NOT_RUNNING = 0,
+    QI_RUNNING_NATIVE,   /* run_forever() without Qt */
+    QI_RUNNING_NESTED,   /* run_forever() inside host->enter() */
+    QI_RUNNING_ATTACHED  /* between start() and stop() */
+};
+
+/* Methods that a subclass or an instance may replace.  While one is replaced, an
+   iteration goes through the object's attributes instead of the C fast path. */
+enum {
+    QI_HOOK_CALL_AT = 1 << 0,
+    QI_HOOK_PROCESS_EVENTS = 1 << 1,
+    QI_HOOK_RUN_ONCE = 1 << 2,
+    QI_HOOK_SELECTOR = 1 << 3,
+    QI_HOOK_TIME = 1 << 4,
+    QI_HOOK_WRITE_TO_SELF = 1 << 5,
+    QI_HOOK_TIMER_CANCELLED = 1 << 6
+};
+#define QI_HOOKS_OF_ITERATION                                                          \
+    (QI_HOOK_PROCESS_EVENTS | QI_HOOK_RUN_ONCE | QI_HOOK_SELECTOR | QI_HOOK_TIME)
+
+/* Reasons to look up between two callbacks; one branch when there is none.  The probe
+   of the inspector becomes one of them. */
+enum {
+    QI_ATTENTION_READY_OUT = 1 << 0, /* somebody holds loop._ready */
+    QI_ATTENTION_MODAL = 1 << 1,     /* exec_modal() was called */
+    QI_ATTENTION_INTERRUPT = 1 << 2, /* a slot handed over an exception */
+    QI_ATTENTION_DEBUG = 1 << 3      /* time every callback */
+};
+
+struct qi_statistics {
+    uint64_t turns;      /* times the host gave the thread */
+    uint64_t iterations; /* asyncio iterations */
+    uint64_t callbacks;  /* callbacks run */
+    uint64_t polls;      /* times the kernel was asked for events */
+    uint64_t wakeups;    /* turns asked of the host for work queued outside one */
+    uint64_t slices;     /* turns that ended because their time was used up */
+};
+
+typedef struct {
+    PyObject_HEAD
+    qi_state *st; /* borrowed */
+
+    /* queues; both hold owned references */
+    struct qi_ready ready;
+    size_t batch_left; /* callbacks of the current iteration that did not run yet */
+    struct qi_timers timers;
+    uint64_t timer_seq;
+    Py_ssize_t timer_cancelled_count; /* cancelled timers still in the heap */
+    Py_ssize_t min_scheduled;         /* asyncio.base_events' limits for their removal */
+    double min_cancelled_fraction;
+    PyObject *ready_out;     /* the deque while somebody holds it: then it is the queue */
+    PyObject *scheduled_out; /* the list, likewise */
+
+    /* waiting */
+    SelectorObject *waiter; /* what the host watches; NULL before it is needed */
+    PyObject *selector;     /* loop._selector: the waiter, or a foreign selector */
+    int opaque_selector;    /* its waiting cannot be done by the host */
+    int threadsafe_pending; /* the waiter was woken and has not noticed yet */
+    double clock_resolution;
+
+    /* state */
+    unsigned hooks_of_class;
+    unsigned hooks_of_instance;
+    int attention;
+    int closed;
+    int stopping;
+    int debug;
+    unsigned long thread_id; /* of the thread that runs the loop; 0: none */
+
+    /* running */
+    enum qi_running running;
+    struct qi_host *host;  /* owned; NULL unless nested or attached */
+    unsigned long host_thread_id;
+    const char *host_name; /* static; of the host in use or of the last one */
+    int in_turn;           /* an iteration is on the C stack and not inside a modal */
+    int wake_requested;    /* host->wake() was called and not served yet */
+    int watch_paused;      /* host->watch(0) is in force */
+    int modal_depth;       /* modal functions on the C stack */
+    int ended;             /* the run is over, the host has not returned yet */
+    int sigint_pending;    /* Ctrl+C came while Python code of a slot ran */
+    int64_t slice_ns;
+    PyObject *modal;        /* function that exec_modal() asked for */
+    PyObject *interruption; /* exception that ended the run */
+
+    /* pacing, see run.c */
+    double now;             /* last reading of the clock, seconds */
+    int clock_in;           /* callbacks until the next reading */
+    int clock_every;
+    int quiet_polls;        /* polls in a row that found nothing */
+    size_t since_poll;      /* callbacks since the last poll */
+
+    struct qi_statistics stats;
+} LoopObject;
+
+int
+qi_loop_init_type(PyObject *module, qi_state *st);
+
+/* The fast path holds: nothing an iteration uses was replaced. */
+static inline int
+qi_loop_is_plain(const LoopObject *self)
+{
+    return ((self->hooks_of_class | self->hooks_of_instance) & QI_HOOKS_OF_ITERATION) == 0
+           && self->selector == (PyObject *)self->waiter && self->waiter != NULL
+           && !self->waiter->patched;
+}
+
+static inline int
+qi_loop_hooked(const LoopObject *self, unsigned hook)
+{
+    return ((self->hooks_of_class | self->hooks_of_instance) & hook) != 0;
+}
+
+/*--- loop.c ---*/
+
+/* Looks which methods the loop's class replaces. */
+int
+qi_loop_find_class_hooks(LoopObject *self);
+
+/* Appends a handle to the ready queue; steals the reference.  0 or -1. */
+int
+qi_loop_push_ready(LoopObject *self, PyObject *handle);
+
+/* Work was queued: asks for a turn unless one is on the stack anyway.  Any thread. */
+void
+qi_loop_kick(LoopObject *self);
+
+/* Takes a deque or list that was handed out back into the C queue when nobody else
+   holds it any more.  1: the C queue is in force, 0: still held, -1: error. */
+int
+qi_loop_reclaim_ready(LoopObject *self);
+int
+qi_loop_reclaim_scheduled(LoopObject *self);
+
+/* Number of entries in the ready queue, wherever it is. */
+Py_ssize_t
+qi_loop_ready_len(LoopObject *self);
+
+/* A timer handle in the heap is being cancelled.  0 or -1. */
+int
+qi_loop_timer_cancelled(LoopObject *self, PyObject *handle);
+
+/* The callback of a handle raised (exception set): 0 when it was reported,
+   -1 with KeyboardInterrupt or SystemExit still set. */
+int
+qi_loop_report_callback(LoopObject *self, PyObject *handle);
+
+/* time.monotonic() in C. */
+double
+qi_loop_clock(LoopObject *self);
+
+int
+qi_loop_check_open(LoopObject *self);
+
+/* The waiter, made if there is none; borrowed, NULL with an exception. */
+SelectorObject *
+qi_loop_ensure_waiter(LoopObject *self);
+
+/*--- run.c ---*/
+
+extern PyMethodDef qi_run_methods[];
+
+/* Releases the host; a host that belongs to another thread is left alone, because its
+   Qt objects must not be deleted from here. */
+void
+qi_loop_drop_host(LoopObject *self);
+
+/*--- io.c ---*/
+
+extern PyMethodDef qi_io_methods[];
+
+/* Queues the handles of a ready descriptor.  0 or -1. */
+int
+qi_loop_deliver(LoopObject *self, PyObject *fileobj, PyObject *data, int events);
+
+/*--- pyhost.c ---*/
+
+/* A qi_host over a Python object with the same methods; NULL with an exception. */
+struct qi_host *
+qi_pyhost_new(PyObject *object);
+
+#endif

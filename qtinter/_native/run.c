@@ -1,0 +1,1142 @@
+/*
+ * run.c - iterations, turns, and the three ways to run a loop.
+ *
+ * An iteration has asyncio's phases (numbered in docs/internals.md too):
+ *
+ *   1  drop cancelled timers
+ *   2  poll the selector, queue the handles of ready descriptors
+ *   3  queue due timers
+ *   4  run the batch: the ready queue as it stands now, in order
+ *
+ * A turn is as many iterations as fit into one time slice.  It may end between any
+ * two callbacks; what is left of the batch runs first in the next turn.
+ *
+ *   native    iterations for ever, blocking in phase 2
+ *   nested    run_forever() executes a Qt loop, which gives turns
+ *   attached  the user's Qt loop gives turns, between start() and stop()
+ *
+ * Two economies, neither visible in the order of callbacks:
+ *   - while iterations are short and polls find nothing, phase 2 is done every
+ *     POLL_EVERY callbacks instead of in each iteration: a poll costs as much as the
+ *     callback that a chain of call_soon() runs between two of them;
+ *   - the clock is read every few callbacks while they are quick.
+ */
+#include "loop.h"
+
+#include <errno.h>
+#include <math.h>
+
+#define MAX_EVENTS 128
+
+#define QUIET_POLLS 8       /* polls without an event before polling gets rarer */
+#define POLL_EVERY 64       /* callbacks between two polls then */
+#define QUICK_SECONDS 2e-6  /* a callback this fast lets the clock rest */
+#define CLOCK_EVERY_MAX 8   /* callbacks between two readings, at most */
+#define TIMER_MARGIN 100e-6 /* a deadline this near is checked in every iteration */
+#define FAR_SECONDS 86400.0 /* asyncio's longest wait */
+
+enum turn_result {
+    TURN_ERROR = -1, /* exception set: the run is over */
+    TURN_IDLE,       /* nothing left to run */
+    TURN_MORE,       /* time used up */
+    TURN_STOP        /* stop() was called and its iteration is complete */
+};
+
+/*********** phase 1 and 3: timers ***********/
+
+static int
+is_cancelled(LoopObject *self, PyObject *handle)
+{
+    if (qi_is_handle(self->st, handle)) {
+        return (qi_handle_own(self->st, handle)->flags & QI_HANDLE_CANCELLED) != 0;
+    }
+    PyObject *cancelled = PyObject_GetAttr(handle, self->st->str_cancelled);
+    int r = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
+    Py_XDECREF(cancelled);
+    return r;
+}
+
+static int
+leave_heap(LoopObject *self, PyObject *handle)
+{
+    if (qi_is_timer(self->st, handle)) {
+        qi_handle_own(self->st, handle)->flags &= (uint8_t)~QI_HANDLE_SCHEDULED;
+        return 0;
+    }
+    return PyObject_SetAttr(handle, self->st->str_scheduled, Py_False);
+}
+
+struct sweep {
+    LoopObject *loop;
+    PyObject *removed; /* list: released after the heap is in order again */
+    int failed;
+};
+
+static int
+keep_timer(void *item, void *ctx)
+{
+    struct sweep *sweep = ctx;
+    PyObject *handle = item;
+    int cancelled = is_cancelled(sweep->loop, handle);
+
+    if (cancelled <= 0) {
+        sweep->failed |= cancelled < 0;
+        return 1;
+    }
+    if (leave_heap(sweep->loop, handle) < 0
+        || PyList_Append(sweep->removed, handle) < 0) {
+        sweep->failed = 1;
+        return 1;
+    }
+    Py_DECREF(handle); /* the list holds it */
+    return 0;
+}
+
+static int
+sweep_cancelled(LoopObject *self)
+{
+    struct sweep sweep = {.loop = self, .removed = PyList_New(0)};
+
+    if (sweep.removed == NULL) {
+        return -1;
+    }
+    qi_timers_filter(&self->timers, keep_timer, &sweep);
+    self->timer_cancelled_count = 0;
+    Py_DECREF(sweep.removed);
+    return sweep.failed ? -1 : 0;
+}
+
+static int
+drop_cancelled_timers(LoopObject *self)
+{
+    if (QI_UNLIKELY(self->timer_cancelled_count > 0)) {
+        double len = (double)self->timers.len;
+        if ((Py_ssize_t)self->timers.len > self->min_scheduled
+            && (double)self->timer_cancelled_count / len > self->min_cancelled_fraction) {
+            return sweep_cancelled(self);
+        }
+    }
+    const struct qi_timer *top;
+    while ((top = qi_timers_top(&self->timers)) != NULL) {
+        int cancelled = is_cancelled(self, top->item);
+        if (cancelled <= 0) {
+            return cancelled;
+        }
+        PyObject *handle = qi_timers_pop(&self->timers);
+        self->timer_cancelled_count -= self->timer_cancelled_count > 0;
+        int r = leave_heap(self, handle);
+        Py_DECREF(handle);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+queue_due_timers(LoopObject *self, double now)
+{
+    const struct qi_timer *top;
+    double end = now + self->clock_resolution;
+
+    while ((top = qi_timers_top(&self->timers)) != NULL && top->when < end) {
+        PyObject *handle = qi_timers_pop(&self->timers);
+        int cancelled = is_cancelled(self, handle);
+        if (cancelled < 0 || leave_heap(self, handle) < 0) {
+            Py_DECREF(handle);
+            return -1;
+        }
+        if (cancelled) {
+            self->timer_cancelled_count -= self->timer_cancelled_count > 0;
+            Py_DECREF(handle);
+        }
+        else if (qi_loop_push_ready(self, handle) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * While somebody holds loop._scheduled, that list is the heap.  Its contents are taken
+ * over for the phases above and given back after them, into the same object.
+ */
+static int
+borrow_scheduled(LoopObject *self, PyObject **ret_list)
+{
+    *ret_list = NULL;
+    int reclaimed = qi_loop_reclaim_scheduled(self);
+    if (reclaimed != 0) {
+        return reclaimed < 0 ? -1 : 0;
+    }
+    PyObject *list = self->scheduled_out;
+    PyObject *copy = PyList_GetSlice(list, 0, PyList_GET_SIZE(list));
+    if (copy == NULL || PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL) < 0) {
+        Py_XDECREF(copy);
+        return -1;
+    }
+    *ret_list = list;
+    self->scheduled_out = copy; /* held by nobody else: comes back in */
+    return qi_loop_reclaim_scheduled(self) < 0 ? -1 : 0;
+}
+
+static int
+return_scheduled(LoopObject *self, PyObject *list)
+{
+    PyObject *handle;
+    int r = 0;
+
+    if (list == NULL) {
+        return 0;
+    }
+    if (self->scheduled_out != NULL && qi_loop_reclaim_scheduled(self) < 0) {
+        r = -1;
+    }
+    while ((handle = qi_timers_pop(&self->timers)) != NULL) {
+        if (PyList_Append(list, handle) < 0) {
+            r = -1;
+        }
+        Py_DECREF(handle);
+    }
+    Py_XSETREF(self->scheduled_out, list);
+    return r;
+}
+
+/*********** phase 2: poll ***********/
+
+static int
+raise_poll_error(int negative_errno)
+{
+    if (negative_errno == -EINTR) {
+        return PyErr_CheckSignals();
+    }
+    errno = -negative_errno;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
+}
+
+/* block: wait until something comes, with the GIL released. */
+static int
+poll_waiter(LoopObject *self, int block)
+{
+    struct qi_poll_event events[MAX_EVENTS];
+    struct qi_poll_result got;
+    SelectorObject *waiter = self->waiter;
+    int r;
+
+    self->stats.polls++;
+    self->since_poll = 0;
+    if (block) {
+        self->quiet_polls = 0;
+        Py_BEGIN_ALLOW_THREADS
+        r = qi_poller_wait(&waiter->poller, -1, events, MAX_EVENTS, &got);
+        Py_END_ALLOW_THREADS
+    }
+    else {
+        r = qi_poller_wait(&waiter->poller, 0, events, MAX_EVENTS, &got);
+    }
+    if (r < 0) {
+        return raise_poll_error(r);
+    }
+    if (got.woken) {
+        self->threadsafe_pending = 0;
+    }
+    self->quiet_polls = got.n + got.woken == 0 ? self->quiet_polls + 1 : 0;
+    for (int i = 0; i < got.n; i++) {
+        struct qi_watch *watch = qi_selector_watch(waiter, events[i].fd);
+        int mask = watch == NULL ? 0 : watch->events & events[i].events;
+        if (mask == 0) {
+            continue;
+        }
+        PyObject *fileobj = Py_NewRef(watch->fileobj);
+        PyObject *data = Py_NewRef(watch->data);
+        r = qi_loop_deliver(self, fileobj, data, mask);
+        Py_DECREF(fileobj);
+        Py_DECREF(data);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int64_t
+deadline_ns(double when)
+{
+    /* Rounded up: a timer never fires early.  Far deadlines are looked at again. */
+    double ns = ceil(when * 1e9);
+    return ns < 9e18 ? (int64_t)ns : INT64_MAX / 2;
+}
+
+/* Makes the waiter report the nearest deadline, if there is one. */
+static int
+arm_waiter(LoopObject *self)
+{
+    const struct qi_timer *top = qi_timers_top(&self->timers);
+    struct qi_host *host = self->host;
+
+    if (host != NULL && host->arm != NULL) {
+        host->arm(host->impl, top == NULL ? -1 : deadline_ns(top->when));
+        return 0;
+    }
+    if (top == NULL) {
+        return 0;
+    }
+    int r = qi_poller_arm(&self->waiter->poller, deadline_ns(top->when));
+    return r < 0 ? raise_poll_error(r) : 0;
+}
+
+/*********** phase 4: run ***********/
+
+static PyObject *
+next_ready(LoopObject *self)
+{
+    if (QI_UNLIKELY(self->ready_out != NULL)) {
+        int reclaimed = qi_loop_reclaim_ready(self);
+        if (reclaimed < 0 || (reclaimed == 0 && qi_loop_ready_len(self) <= 0)) {
+            return NULL;
+        }
+        if (reclaimed == 0) {
+            return PyObject_CallMethod(self->ready_out, "popleft", NULL);
+        }
+    }
+    return qi_ready_pop(&self->ready);
+}
+
+/* A handle that is not ours: asyncio.Handle made elsewhere, or something like it. */
+static int
+run_foreign(LoopObject *self, PyObject *handle)
+{
+    int cancelled = is_cancelled(self, handle);
+
+    if (cancelled != 0) {
+        return cancelled < 0 ? -1 : 0;
+    }
+    PyObject *r = PyObject_CallMethodObjArgs(handle, self->st->str_run, NULL);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/* 0, or -1 with the exception that ends the run. */
+static int
+run_handle(LoopObject *self, PyObject *handle)
+{
+    qi_state *st = self->st;
+
+    self->stats.callbacks++;
+    if (QI_UNLIKELY(self->debug)) {
+        int cancelled = is_cancelled(self, handle);
+        if (cancelled != 0) {
+            return cancelled < 0 ? -1 : 0;
+        }
+        PyObject *r = PyObject_CallMethod((PyObject *)self, "_run_timed", "O", handle);
+        Py_XDECREF(r);
+        return r == NULL ? -1 : 0;
+    }
+    if (QI_UNLIKELY(!qi_is_handle(st, handle))) {
+        return run_foreign(self, handle);
+    }
+    if (qi_handle_own(st, handle)->flags & QI_HANDLE_CANCELLED) {
+        return 0;
+    }
+    if (QI_UNLIKELY(qi_handle_call(st, handle) < 0)) {
+        return qi_loop_report_callback(self, handle);
+    }
+    return 0;
+}
+
+/* True when the clock says that the turn's time is over.  Reads it rarely while
+   callbacks are quick. */
+static int
+time_is_up(LoopObject *self, double end)
+{
+    if (--self->clock_in > 0) {
+        return 0;
+    }
+    double now = qi_loop_clock(self);
+    double each = (now - self->now) / self->clock_every;
+    self->now = now;
+    if (each > QUICK_SECONDS) {
+        self->clock_every = 1;
+    }
+    else if (self->clock_every < CLOCK_EVERY_MAX) {
+        self->clock_every *= 2;
+    }
+    self->clock_in = self->clock_every;
+    return now >= end;
+}
+
+static int
+run_modal(LoopObject *self);
+
+/* What the attention bits ask for, between two callbacks.  0: go on, 1: end the turn,
+   -1: error. */
+static int
+pay_attention(LoopObject *self)
+{
+    if (self->attention & QI_ATTENTION_INTERRUPT) {
+        self->attention &= ~QI_ATTENTION_INTERRUPT;
+        PyObject *exc = self->interruption;
+        self->interruption = NULL;
+        if (exc != NULL) {
+            qi_raise_exception(exc);
+            return -1;
+        }
+    }
+    if (self->attention & QI_ATTENTION_MODAL && self->running != QI_RUNNING_NATIVE) {
+        return run_modal(self) < 0 ? -1 : 1;
+    }
+    return 0;
+}
+
+#define ATTENTION_BETWEEN_CALLBACKS (QI_ATTENTION_INTERRUPT | QI_ATTENTION_MODAL)
+
+/* Runs what is left of the batch, until `end` (seconds) if that is positive. */
+static enum turn_result
+run_batch(LoopObject *self, double end)
+{
+    while (self->batch_left > 0) {
+        PyObject *handle = next_ready(self);
+        if (handle == NULL) {
+            self->batch_left = 0;
+            return PyErr_Occurred() ? TURN_ERROR : TURN_IDLE;
+        }
+        self->batch_left--;
+        self->since_poll++;
+        int r = run_handle(self, handle);
+        Py_DECREF(handle);
+        if (QI_UNLIKELY(r < 0)) {
+            self->batch_left = 0;
+            return TURN_ERROR;
+        }
+        if (QI_UNLIKELY(self->attention & ATTENTION_BETWEEN_CALLBACKS)) {
+            r = pay_attention(self);
+            if (r != 0) {
+                self->batch_left = 0;
+                return r < 0 ? TURN_ERROR : TURN_MORE;
+            }
+        }
+        if (end > 0 && time_is_up(self, end)) {
+            self->stats.slices++;
+            return TURN_MORE;
+        }
+    }
+    return TURN_IDLE;
+}
+
+/*********** one iteration ***********/
+
+static void
+read_clock(LoopObject *self)
+{
+    self->now = qi_loop_clock(self);
+    self->clock_in = self->clock_every;
+}
+
+/* Phases 1 to 3 of a plain loop; sets the batch.  block: phase 2 may wait. */
+static int
+begin_iteration(LoopObject *self, int block)
+{
+    PyObject *list;
+    int r = 0;
+
+    self->stats.iterations++;
+    if (QI_UNLIKELY(self->scheduled_out != NULL)) {
+        if (borrow_scheduled(self, &list) < 0) {
+            return -1;
+        }
+    }
+    else {
+        list = NULL;
+    }
+    if (self->timers.len > 0) {
+        r = drop_cancelled_timers(self);
+    }
+    if (r == 0 && block && qi_loop_ready_len(self) == 0 && !self->stopping) {
+        r = arm_waiter(self);
+        if (r == 0) {
+            r = poll_waiter(self, 1);
+        }
+    }
+    else if (r == 0 && (self->quiet_polls < QUIET_POLLS || self->since_poll >= POLL_EVERY)) {
+        r = poll_waiter(self, 0);
+    }
+    if (r == 0 && self->timers.len > 0) {
+        /* A skipped poll leaves an old reading: good enough for far deadlines. */
+        if (self->since_poll == 0
+            || qi_timers_top(&self->timers)->when < self->now + TIMER_MARGIN) {
+            read_clock(self);
+        }
+        r = queue_due_timers(self, self->now);
+    }
+    if (return_scheduled(self, list) < 0 || r < 0) {
+        return -1;
+    }
+    Py_ssize_t len = qi_loop_ready_len(self);
+    if (len < 0) {
+        return -1;
+    }
+    self->batch_left = (size_t)len;
+    return 0;
+}
+
+/*********** an iteration through the object's attributes ***********/
+
+static double
+time_of_instance(LoopObject *self)
+{
+    PyObject *now = PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_time, NULL);
+    double seconds = now == NULL ? -1.0 : PyFloat_AsDouble(now);
+    Py_XDECREF(now);
+    return seconds;
+}
+
+/* The timeout asyncio would give to select(): 0, None, or seconds. */
+static PyObject *
+select_timeout(LoopObject *self, int block)
+{
+    Py_ssize_t len = qi_loop_ready_len(self);
+    const struct qi_timer *top = qi_timers_top(&self->timers);
+
+    if (len < 0) {
+        return NULL;
+    }
+    if (len > 0 || self->stopping || !block) {
+        return PyLong_FromLong(0);
+    }
+    if (top == NULL) {
+        Py_RETURN_NONE;
+    }
+    double now = time_of_instance(self);
+    if (now == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
+    double left = top->when - now;
+    left = left < 0 ? 0 : left;
+    return PyFloat_FromDouble(left > FAR_SECONDS ? FAR_SECONDS : left);
+}
+
+static int
+select_and_process(LoopObject *self, int block)
+{
+    PyObject *timeout = select_timeout(self, block);
+    PyObject *selector = NULL;
+    PyObject *events = NULL;
+    PyObject *r = NULL;
+
+    if (timeout == NULL) {
+        return -1;
+    }
+    self->stats.polls++;
+    selector = PyObject_GetAttr((PyObject *)self, self->st->str_selector);
+    if (selector != NULL) {
+        events = PyObject_CallMethodObjArgs(selector, self->st->str_select, timeout, NULL);
+    }
+    if (events != NULL) {
+        r = PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_process_events,
+                                       events, NULL);
+    }
+    Py_DECREF(timeout);
+    Py_XDECREF(selector);
+    Py_XDECREF(events);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/* The selector waits in a way of its own, so its select() gets the true timeout even
+   under Qt: a virtual clock, a mock. */
+static int
+selector_is_opaque(LoopObject *self)
+{
+    return self->opaque_selector || qi_loop_hooked(self, QI_HOOK_SELECTOR)
+           || (self->waiter != NULL && self->selector == (PyObject *)self->waiter
+               && self->waiter->patched);
+}
+
+static int
+begin_replaced_iteration(LoopObject *self, int block)
+{
+    PyObject *list;
+
+    self->stats.iterations++;
+    if (borrow_scheduled(self, &list) < 0) {
+        return -1;
+    }
+    int r = drop_cancelled_timers(self);
+    if (r == 0) {
+        r = select_and_process(self, block);
+    }
+    if (r == 0) {
+        self->now = time_of_instance(self);
+        r = self->now == -1.0 && PyErr_Occurred() ? -1 : queue_due_timers(self, self->now);
+    }
+    if (return_scheduled(self, list) < 0 || r < 0) {
+        return -1;
+    }
+    Py_ssize_t len = qi_loop_ready_len(self);
+    self->batch_left = len < 0 ? 0 : (size_t)len;
+    return len < 0 ? -1 : 0;
+}
+
+/* _run_once(): one whole iteration.  Blocks unless a host gives the turns. */
+static PyObject *
+loop_run_once(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    int hosted = self->host != NULL;
+    int was_in_turn = self->in_turn;
+    int r;
+
+    self->in_turn = 1;
+    self->quiet_polls = 0;
+    if (qi_loop_is_plain(self)) {
+        r = begin_iteration(self, !hosted);
+    }
+    else {
+        r = begin_replaced_iteration(self, !hosted || selector_is_opaque(self));
+    }
+    if (r == 0) {
+        r = run_batch(self, 0) == TURN_ERROR ? -1 : 0;
+    }
+    self->in_turn = was_in_turn;
+    if (r < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+run_once_of_instance(LoopObject *self)
+{
+    PyObject *r = PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_run_once, NULL);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/*********** a turn ***********/
+
+static int
+take_sigint(LoopObject *self)
+{
+    if (QI_UNLIKELY(self->sigint_pending)) {
+        self->sigint_pending = 0;
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+        return -1;
+    }
+    /* Runs the Python handlers of signals that came while Qt was waiting. */
+    return PyErr_CheckSignals();
+}
+
+static enum turn_result
+plain_turn(LoopObject *self)
+{
+    read_clock(self);
+    double end = self->now + (double)self->slice_ns * 1e-9;
+
+    self->quiet_polls = 0;
+    for (;;) {
+        if (self->batch_left == 0) {
+            if (begin_iteration(self, 0) < 0) {
+                return TURN_ERROR;
+            }
+        }
+        enum turn_result result = run_batch(self, end);
+        if (result != TURN_IDLE) {
+            return result;
+        }
+        if (self->stopping) {
+            return TURN_STOP;
+        }
+        Py_ssize_t len = qi_loop_ready_len(self);
+        if (len <= 0) {
+            return len < 0 ? TURN_ERROR : TURN_IDLE;
+        }
+    }
+}
+
+/* Takes note of the waiter's deadline and wakeup when another selector is polled: they
+   stay ready, and Qt would not sleep, until they are read. */
+static int
+drain_waiter(LoopObject *self)
+{
+    struct qi_poll_event events[MAX_EVENTS];
+    struct qi_poll_result got;
+
+    if (self->selector == (PyObject *)self->waiter) {
+        return 0;
+    }
+    int r = qi_poller_wait(&self->waiter->poller, 0, events, MAX_EVENTS, &got);
+    if (r < 0) {
+        return raise_poll_error(r);
+    }
+    if (got.woken) {
+        self->threadsafe_pending = 0;
+    }
+    return 0;
+}
+
+static enum turn_result
+replaced_turn(LoopObject *self)
+{
+    if (drain_waiter(self) < 0 || run_once_of_instance(self) < 0) {
+        return TURN_ERROR;
+    }
+    if (self->stopping) {
+        return TURN_STOP;
+    }
+    Py_ssize_t len = qi_loop_ready_len(self);
+    if (len < 0) {
+        return TURN_ERROR;
+    }
+    return len > 0 || selector_is_opaque(self) ? TURN_MORE : TURN_IDLE;
+}
+
+/* Before the host sleeps: its alarm, and its copy of what a foreign selector watches. */
+static int
+prepare_sleep(LoopObject *self)
+{
+    if (qi_loop_is_plain(self)) {
+        return self->scheduled_out == NULL || qi_loop_reclaim_scheduled(self) >= 0
+                   ? arm_waiter(self)
+                   : -1;
+    }
+    PyObject *r = PyObject_CallMethod((PyObject *)self, "_watch_foreign_selector", NULL);
+    if (r == NULL) {
+        return -1;
+    }
+    Py_DECREF(r);
+    PyObject *list;
+    if (borrow_scheduled(self, &list) < 0) {
+        return -1;
+    }
+    int armed = 0;
+    const struct qi_timer *top = qi_timers_top(&self->timers);
+    if (top != NULL) {
+        /* The loop's clock may be its own: only the distance counts. */
+        double now = time_of_instance(self);
+        double left = top->when - now;
+        if (now == -1.0 && PyErr_Occurred()) {
+            armed = -1;
+        }
+        else {
+            left = left < 0 ? 0 : left > FAR_SECONDS ? FAR_SECONDS : left;
+            armed = qi_poller_arm(&self->waiter->poller,
+                                  qi_clock_ns() + (int64_t)ceil(left * 1e9));
+            armed = armed < 0 ? raise_poll_error(armed) : 0;
+        }
+    }
+    return return_scheduled(self, list) < 0 || armed < 0 ? -1 : 0;
+}
+
+static void
+pause_watch(LoopObject *self)
+{
+    if (!self->watch_paused) {
+        self->watch_paused = 1;
+        self->host->watch(self->host->impl, 0);
+    }
+}
+
+static void
+resume_watch(LoopObject *self)
+{
+    if (self->watch_paused && self->host != NULL) {
+        self->watch_paused = 0;
+        self->host->watch(self->host->impl, 1);
+    }
+}
+
+/* The run is over: exc (stolen, may be NULL) ended it, otherwise stop() did. */
+static void
+end_hosted_run(LoopObject *self, PyObject *exc)
+{
+    self->ended = 1;
+    if (exc != NULL) {
+        Py_XSETREF(self->interruption, exc);
+    }
+    if (self->running == QI_RUNNING_NESTED) {
+        self->host->leave(self->host->impl);
+        return;
+    }
+    PyObject *r = PyObject_CallMethod((PyObject *)self, "_attached_run_ended", NULL);
+    if (r == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_XDECREF(r);
+}
+
+static void
+give_turn(LoopObject *self)
+{
+    enum turn_result result;
+
+    self->in_turn = 1;
+    self->stats.turns++;
+    if (take_sigint(self) < 0) {
+        result = TURN_ERROR;
+    }
+    else {
+        int r = self->attention & ATTENTION_BETWEEN_CALLBACKS ? pay_attention(self) : 0;
+        result = r < 0    ? TURN_ERROR
+                 : r == 1 ? (self->stopping ? TURN_STOP : TURN_MORE)
+                 : qi_loop_is_plain(self) ? plain_turn(self)
+                                          : replaced_turn(self);
+    }
+    if (self->ended || self->host == NULL) {
+        self->in_turn = 0; /* a slot inside a modal function ended the run */
+        return;
+    }
+    if (result == TURN_MORE && self->stopping && self->batch_left == 0) {
+        result = TURN_STOP; /* a modal function called stop() */
+    }
+    if (result == TURN_IDLE && prepare_sleep(self) < 0) {
+        result = TURN_ERROR;
+    }
+    self->in_turn = 0;
+    if (result == TURN_ERROR) {
+        end_hosted_run(self, qi_take_exception());
+    }
+    else if (result == TURN_STOP) {
+        end_hosted_run(self, NULL);
+    }
+    else if (self->host != NULL) {
+        resume_watch(self);
+        if (result == TURN_MORE) {
+            self->wake_requested = 1;
+            self->host->wake(self->host->impl);
+        }
+    }
+}
+
+/* turn() of struct qi_host: the only way from Qt into the loop. */
+static void
+hosted_turn(void *core, int reason)
+{
+    if (qi_interpreter_gone()) {
+        return;
+    }
+    PyGILState_STATE gil = PyGILState_Ensure();
+    LoopObject *self = (LoopObject *)Py_NewRef((PyObject *)core);
+
+    if (reason == QI_TURN_WAKE) {
+        self->wake_requested = 0;
+    }
+    if (self->ended || self->host == NULL) {
+        /* Stopped, and Qt had this call under way already. */
+    }
+    else if (self->in_turn || (self->stopping && self->modal_depth > 0)) {
+        /* A bare nested Qt loop inside a callback: asyncio pauses until the callback
+           returns.  A readable descriptor would make that Qt loop spin. */
+        pause_watch(self);
+    }
+    else {
+        give_turn(self);
+    }
+    Py_DECREF(self);
+    PyGILState_Release(gil);
+}
+
+/*********** modal functions ***********/
+
+/* Calls the function of exec_modal() outside of any callback.  The turn that runs it
+   is over afterwards; nested Qt loops inside the function get turns of their own. */
+static int
+run_modal(LoopObject *self)
+{
+    PyObject *function = self->modal;
+
+    self->modal = NULL;
+    self->attention &= ~QI_ATTENTION_MODAL;
+    self->batch_left = 0;
+    if (prepare_sleep(self) < 0) {
+        Py_DECREF(function);
+        return -1;
+    }
+    self->in_turn = 0;
+    self->modal_depth++;
+    resume_watch(self);
+    if (qi_loop_ready_len(self) > 0) {
+        qi_loop_kick(self);
+    }
+    PyObject *r = PyObject_CallNoArgs(function);
+    self->modal_depth--;
+    self->in_turn = 1;
+    Py_DECREF(function);
+    if (r != NULL) {
+        Py_DECREF(r);
+        return 0;
+    }
+    if (PyErr_ExceptionMatches(PyExc_SystemExit)
+        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        return -1;
+    }
+    PyObject *exc = qi_take_exception();
+    r = PyObject_CallMethod((PyObject *)self, "_modal_failed", "O", exc);
+    Py_DECREF(exc);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+static PyObject *
+loop_request_modal(LoopObject *self, PyObject *function)
+{
+    Py_INCREF(function);
+    Py_XSETREF(self->modal, function);
+    self->attention |= QI_ATTENTION_MODAL;
+    qi_loop_kick(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_modal_pending(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->modal != NULL);
+}
+
+/*********** hosts ***********/
+
+static struct qi_host *
+take_host(PyObject *object)
+{
+    if (!PyCapsule_CheckExact(object)) {
+        return qi_pyhost_new(object);
+    }
+    struct qi_host *host = PyCapsule_GetPointer(object, QI_HOST_CAPSULE);
+    if (host == NULL || PyCapsule_SetName(object, QI_HOST_CAPSULE_TAKEN) < 0) {
+        return NULL;
+    }
+    return host;
+}
+
+/* stop() and free() run Python code in some hosts, which may raise and must not
+   disturb an exception that is on its way. */
+static void
+free_host(struct qi_host *host)
+{
+    PyObject *exc = qi_take_exception();
+
+    host->free(host);
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    if (exc != NULL) {
+        qi_raise_exception(exc);
+    }
+}
+
+void
+qi_loop_drop_host(LoopObject *self)
+{
+    struct qi_host *host = self->host;
+
+    if (host == NULL) {
+        return;
+    }
+    self->host = NULL;
+    if (self->host_thread_id == PyThread_get_thread_ident()) {
+        free_host(host);
+    }
+}
+
+static int
+start_host(LoopObject *self, PyObject *object, enum qi_running running)
+{
+    if (self->host != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
+        return -1;
+    }
+    if (qi_loop_ensure_waiter(self) == NULL || qi_loop_find_class_hooks(self) < 0) {
+        return -1;
+    }
+    struct qi_host *host = take_host(object);
+    if (host == NULL) {
+        return -1;
+    }
+    self->ended = 0;
+    self->wake_requested = 0;
+    self->watch_paused = 0;
+    self->sigint_pending = 0;
+    self->host_thread_id = PyThread_get_thread_ident();
+    if (host->start(host->impl, self->waiter->poller.fd, hosted_turn, self) < 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_RuntimeError, "the %s Qt host cannot start: %s", host->name,
+                         host->error(host->impl));
+        }
+        free_host(host);
+        return -1;
+    }
+    self->host = host;
+    self->host_name = host->name;
+    self->running = running;
+    return 0;
+}
+
+static int
+stop_host(LoopObject *self)
+{
+    qi_loop_drop_host(self);
+    self->running = QI_NOT_RUNNING;
+    self->in_turn = 0;
+    return 0;
+}
+
+/* The run ended with an exception: raise it. */
+static int
+raise_interruption(LoopObject *self)
+{
+    PyObject *exc = self->interruption;
+
+    self->attention &= ~QI_ATTENTION_INTERRUPT;
+    if (exc == NULL) {
+        return 0;
+    }
+    self->interruption = NULL;
+    qi_raise_exception(exc);
+    return -1;
+}
+
+/*********** the three ways to run ***********/
+
+static PyObject *
+loop_attach(LoopObject *self, PyObject *host)
+{
+    if (start_host(self, host, QI_RUNNING_ATTACHED) < 0) {
+        return NULL;
+    }
+    qi_loop_kick(self); /* for whatever was queued before */
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_detach(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    (void)stop_host(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_quit_host(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->host != NULL) {
+        self->host->quit(self->host->impl);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_run_nested(LoopObject *self, PyObject *host_object)
+{
+    int code;
+
+    if (start_host(self, host_object, QI_RUNNING_NESTED) < 0) {
+        return NULL;
+    }
+    struct qi_host *host = self->host;
+    qi_loop_kick(self);
+    if (host->needs_gil) {
+        code = host->enter(host->impl);
+    }
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        code = host->enter(host->impl);
+        Py_END_ALLOW_THREADS
+    }
+    int ended = self->ended;
+    int failed = PyErr_Occurred() != NULL;
+    (void)stop_host(self);
+    if (failed || raise_interruption(self) < 0) {
+        return NULL;
+    }
+    if (!ended && code != 0) {
+        return PyErr_Format(PyExc_RuntimeError, "Qt event loop exited with code '%d'", code);
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+native_iteration(LoopObject *self)
+{
+    if (!qi_loop_is_plain(self)) {
+        return run_once_of_instance(self);
+    }
+    if (begin_iteration(self, 1) < 0) {
+        return -1;
+    }
+    return run_batch(self, 0) == TURN_ERROR ? -1 : 0;
+}
+
+static PyObject *
+loop_run_native(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    int r = 0;
+
+    if (qi_loop_find_class_hooks(self) < 0) {
+        return NULL;
+    }
+    self->running = QI_RUNNING_NATIVE;
+    self->in_turn = 1;
+    self->quiet_polls = 0;
+    self->batch_left = 0;
+    do {
+        r = native_iteration(self);
+    } while (r == 0 && !self->stopping);
+    self->in_turn = 0;
+    self->running = QI_NOT_RUNNING;
+    if (r < 0 || raise_interruption(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_interrupt(LoopObject *self, PyObject *exc)
+{
+    if (!PyExceptionInstance_Check(exc)) {
+        PyErr_Format(PyExc_TypeError, "an exception is expected, not %.100s",
+                     Py_TYPE(exc)->tp_name);
+        return NULL;
+    }
+    if (self->interruption == NULL) {
+        self->interruption = Py_NewRef(exc);
+    }
+    if (self->in_turn) {
+        self->attention |= QI_ATTENTION_INTERRUPT;
+    }
+    else if (self->host != NULL && !self->ended) {
+        end_hosted_run(self, NULL);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_read_limits(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *minimum =
+        PyObject_GetAttrString(self->st->base_events, "_MIN_SCHEDULED_TIMER_HANDLES");
+    PyObject *fraction = PyObject_GetAttrString(self->st->base_events,
+                                                "_MIN_CANCELLED_TIMER_HANDLES_FRACTION");
+
+    if (minimum != NULL && fraction != NULL) {
+        self->min_scheduled = PyLong_AsSsize_t(minimum);
+        self->min_cancelled_fraction = PyFloat_AsDouble(fraction);
+    }
+    Py_XDECREF(minimum);
+    Py_XDECREF(fraction);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyMethodDef qi_run_methods[] = {
+    {"_run_once", (PyCFunction)loop_run_once, METH_NOARGS, NULL},
+    {"_attach", (PyCFunction)loop_attach, METH_O, NULL},
+    {"_detach", (PyCFunction)loop_detach, METH_NOARGS, NULL},
+    {"_quit_host", (PyCFunction)loop_quit_host, METH_NOARGS, NULL},
+    {"_run_nested", (PyCFunction)loop_run_nested, METH_O, NULL},
+    {"_run_native", (PyCFunction)loop_run_native, METH_NOARGS, NULL},
+    {"_interrupt", (PyCFunction)loop_interrupt, METH_O, NULL},
+    {"_request_modal", (PyCFunction)loop_request_modal, METH_O, NULL},
+    {"_modal_pending", (PyCFunction)loop_modal_pending, METH_NOARGS, NULL},
+    {"_read_limits", (PyCFunction)loop_read_limits, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};

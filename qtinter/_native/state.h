@@ -1,0 +1,76 @@
+/*
+ * state.h - everything the module keeps between calls, in one place per module object.
+ *
+ * There is no other home for Python objects in the extension.  One list drives the
+ * fields, m_traverse and m_clear, so they cannot drift apart.  Instances keep a
+ * borrowed pointer to the state: instance -> type -> module keeps it alive.
+ */
+#ifndef QI_NATIVE_STATE_H
+#define QI_NATIVE_STATE_H
+
+#include "compat.h"
+
+/* Every reference is owned. */
+#define QI_STATE_OBJECTS(X)                                                            \
+    X(PyTypeObject *, HandleType)                                                      \
+    X(PyTypeObject *, TimerType)                                                       \
+    X(PyTypeObject *, SelectorType)                                                    \
+    X(PyTypeObject *, LoopType)                                                        \
+    X(PyObject *, empty_tuple)                                                         \
+    X(PyObject *, base_events)       /* asyncio.base_events */                         \
+    X(PyObject *, format_helpers)    /* asyncio.format_helpers */                      \
+    X(PyObject *, futures)           /* asyncio.futures */                             \
+    X(PyObject *, SelectorKey)       /* selectors.SelectorKey */                       \
+    X(PyObject *, deque)             /* collections.deque */                           \
+    X(PyObject *, heappush)          /* heapq.heappush */                              \
+    X(PyObject *, selector_loop)     /* asyncio's BaseSelectorEventLoop */             \
+    X(PyObject *, write_to_self)     /* its _write_to_self */                          \
+    X(PyObject *, stdlib_selectors)  /* selectors.SelectSelector and so on, a tuple */ \
+    X(PyObject *, loop_kwnames)      /* ("loop",) */                                   \
+    X(PyObject *, str_call_at)                                                         \
+    X(PyObject *, str_cancelled)                                                       \
+    X(PyObject *, str_context)                                                         \
+    X(PyObject *, str_process_events)                                                  \
+    X(PyObject *, str_run)                                                             \
+    X(PyObject *, str_run_once)                                                        \
+    X(PyObject *, str_scheduled)                                                       \
+    X(PyObject *, str_select)                                                          \
+    X(PyObject *, str_selector)                                                        \
+    X(PyObject *, str_time)                                                            \
+    X(PyObject *, str_timer_handle_cancelled)                                          \
+    X(PyObject *, str_when)                                                            \
+    X(PyObject *, str_write_to_self)
+
+#define QI_FREE_HANDLES 256
+
+/* Where asyncio.Handle and asyncio.TimerHandle keep their slots, and where ours begin. */
+struct qi_handle_layout {
+    Py_ssize_t callback;
+    Py_ssize_t args;
+    Py_ssize_t context;
+    Py_ssize_t loop;
+    Py_ssize_t repr;
+    Py_ssize_t source_traceback;
+    Py_ssize_t weakrefs;
+    Py_ssize_t own;
+};
+
+struct qi_counts {
+    Py_ssize_t loops;
+    Py_ssize_t handles;
+    Py_ssize_t timers;
+    Py_ssize_t selectors;
+    Py_ssize_t watches;
+};
+
+typedef struct {
+#define X(type, name) type name;
+    QI_STATE_OBJECTS(X)
+#undef X
+    struct qi_handle_layout layout;
+    struct qi_counts counts;           /* alive now; for tests of leaks */
+    PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
+    int free_handles_len;
+} qi_state;
+
+#endif
