@@ -1,0 +1,300 @@
+"""Hosts: what lends the loop core its turns on the thread of a Qt event loop.
+
+The contract is ``struct qi_host`` in ``_native/host.h``.  This module chooses the host
+(:func:`new_host`) and holds the one that is made of the binding's own objects
+(:class:`BindingHost`), for Qt 5 and wherever the native host was not built or does not
+load.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import operator
+import os
+import sys
+import types
+from typing import Any, Callable, FrozenSet, List, Optional, Union
+
+__all__ = ["BindingHost", "mapped_qt_cores", "new_host"]
+
+HOST_VARIABLE = "QTINTER_HOST"
+
+# Values of enum qi_turn_reason in _native/host.h.
+TURN_FD = 0
+TURN_WAKE = 1
+
+
+class _Frame:
+    """One :meth:`BindingHost.enter` in progress."""
+
+    __slots__ = ("left", "loop")
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        self.left = False
+
+
+class BindingHost:
+    """Host made of objects of the Qt binding in use; the mirror of ``struct qi_host``.
+
+    Every method is to be called on the thread of the loop.
+
+    Qt calls *turn* without running any Python code in between: what our signals are
+    connected to is made of callables written in C.  Were there a Python function,
+    Python would run its signal handlers on entry to it, and a ``KeyboardInterrupt``
+    raised there would escape into Qt, where PyQt aborts the process.
+
+    From :meth:`start` to :meth:`stop` Qt keeps *turn* alive, with all it refers to.
+
+    :param qt_core: The ``QtCore`` module to use; by default, the chosen binding's.
+    """
+
+    name = "binding"
+
+    def __init__(self, qt_core: Optional[Any] = None) -> None:
+        self._qt: Any = _qt_core() if qt_core is None else qt_core
+        # PySide deletes every Qt object of ours along with the application object.
+        self._is_alive = _liveness_check(self._qt)
+        self._link: Optional[types.SimpleNamespace] = None
+        self._notifier: Any = None
+        self._relay: Any = None
+        self._waker: Any = None
+        self._frames: List[_Frame] = []
+
+    def start(self, fd: int, turn: Callable[[int], object]) -> None:
+        """Watch *fd* for reading, and accept :meth:`wake` from here on.
+
+        :param fd: A descriptor that stays open until :meth:`stop`.
+        :param turn: Called with ``TURN_FD`` when *fd* is readable and with
+            ``TURN_WAKE`` when a :meth:`wake` is served.  Must not raise; should not be
+            a Python function (see the class).
+        :raises RuntimeError: If the host has been started already, *fd* is not valid,
+            or there is no ``QCoreApplication``.
+        """
+        qt = self._qt
+        if self._link is not None:
+            raise RuntimeError("the Qt host has already been started")
+        if fd < 0:
+            raise RuntimeError("the descriptor to watch is not valid")
+        if qt.QCoreApplication.instance() is None:
+            raise RuntimeError(
+                "no instance of QCoreApplication or a derived class exists"
+            )
+        # A thread Qt did not start has no event dispatcher until a QEventLoop was
+        # made on it, and without one the objects below only print warnings.
+        qt.QEventLoop()
+        # The notifier's signal has arguments, which a binding would have to convert
+        # for each turn (PySide6: 3.8 us instead of 1.9 us).  Connected to a signal
+        # without any, of a timer that never runs, they are dropped by Qt.
+        link = types.SimpleNamespace(turn=turn)
+        relay = qt.QTimer()
+        relay.timeout.connect(_turn_slot(link, TURN_FD))
+        notifier = qt.QSocketNotifier(fd, qt.QSocketNotifier.Type.Read)
+        notifier.activated.connect(relay.timeout)
+        # Single shot: not active any more when the turn begins, so that a wake()
+        # during the turn asks for another one.  Why a timer: see Waker in qt_glue.cpp.
+        waker = qt.QTimer()
+        waker.setSingleShot(True)
+        waker.setInterval(0)
+        waker.timeout.connect(_turn_slot(link, TURN_WAKE))
+        self._link = link
+        self._notifier, self._relay, self._waker = notifier, relay, waker
+
+    def stop(self) -> None:
+        """Make no turn from here on; the host can be started again.
+
+        May be called during a turn, on a host that was not started, and after the
+        application object was destroyed.
+        """
+        if self._link is None:
+            return
+        # Cuts the reference to turn now: the bindings release what a signal was
+        # connected to some time later, when an event loop runs (PyQt).
+        self._link.turn = _no_turn
+        notifier, relay, waker = self._notifier, self._relay, self._waker
+        self._link = self._notifier = self._relay = self._waker = None
+        if self._is_alive(notifier):
+            notifier.setEnabled(False)
+        if self._is_alive(waker):
+            waker.stop()
+        for obj in (notifier, relay, waker):
+            if self._is_alive(obj):
+                self._retire(obj)
+
+    def watch(self, enabled: int) -> None:
+        """Pause (0) or resume (1) watching the descriptor."""
+        notifier = self._notifier
+        if notifier is not None and self._is_alive(notifier):
+            notifier.setEnabled(bool(enabled))
+
+    def wake(self) -> None:
+        """Ask for one turn, later; more calls before that turn ask for nothing."""
+        waker = self._waker
+        if waker is None or not self._is_alive(waker) or waker.isActive():
+            return
+        # Without an application object there is no event loop, and Qt would warn.
+        if not self._qt.QCoreApplication.closingDown():
+            waker.start()
+
+    def enter(self) -> int:
+        """Run a nested event loop until :meth:`leave` and return its exit code.
+
+        The code is 0 after :meth:`leave`, what somebody else ended the loop with, or
+        -1 if Qt would not run it (no application object, or it has been told to exit).
+        """
+        if self._qt.QCoreApplication.instance() is None:
+            return -1
+        loop = self._qt.QEventLoop()
+        run = loop.exec if hasattr(loop, "exec") else loop.exec_  # PySide2: exec_ only
+        frame = _Frame(loop)
+        self._frames.append(frame)
+        try:
+            return int(run())
+        finally:
+            self._frames.remove(frame)
+
+    def leave(self) -> None:
+        """End the loop of the innermost :meth:`enter` that has not been left yet."""
+        for frame in reversed(self._frames):
+            if not frame.left:
+                frame.left = True
+                frame.loop.exit(0)
+                return
+
+    def quit(self) -> None:
+        """Ask every event loop that runs on this thread to end.
+
+        ``QCoreApplication.exit()`` and ``QThread.exit()`` also make every later
+        ``QEventLoop.exec()`` return -1 at once until ``QCoreApplication.exec()`` or
+        ``QThread.exec()`` runs; so they are called only for the sake of a loop that is
+        not ours, and not at all if no loop runs.
+        """
+        if self.depth() > len(self._frames):
+            thread = self._qt.QThread.currentThread()
+            app = self._qt.QCoreApplication.instance()
+            if app is not None and app.thread() == thread:
+                self._qt.QCoreApplication.exit(0)
+            else:
+                thread.exit(0)
+            return
+        for frame in reversed(self._frames):
+            frame.loop.exit(0)
+
+    def depth(self) -> int:
+        """Return how many event loops run on this thread now."""
+        return int(self._qt.QThread.currentThread().loopLevel())
+
+    def _retire(self, obj: Any) -> None:
+        """Give *obj* away to be deleted: its handler may be on the stack.
+
+        Without a parent the binding would delete it with its last reference.  The
+        dispatcher deletes it at the latest with itself, should no loop run again.
+        """
+        dispatcher = self._qt.QAbstractEventDispatcher.instance()
+        if dispatcher is not None:
+            obj.setParent(dispatcher)
+            obj.deleteLater()
+
+
+def new_host() -> object:
+    """Return a new host for the loop core: a capsule or a :class:`BindingHost`.
+
+    The native host is taken if the binding is one for Qt 6 and ``qtinter._qtglue``
+    loads and agrees with the binding's Qt; the environment variable ``QTINTER_HOST``
+    (``native`` or ``binding``) forces one.
+
+    :raises RuntimeError: If ``QTINTER_HOST`` has another value, or demands the native
+        host and that is not available.
+    :raises ImportError: If no Qt binding can be chosen (see :mod:`qtinter.bindings`).
+    """
+    choice = os.environ.get(HOST_VARIABLE, "")
+    if choice not in ("", "native", "binding"):
+        raise RuntimeError(
+            f"{HOST_VARIABLE} is {choice!r}: allowed values are 'native' and 'binding'"
+        )
+    qt = _qt_core()
+    if choice != "binding":
+        glue = _load_glue(qt)
+        if not isinstance(glue, str):
+            return glue.new_host()
+        if choice == "native":
+            raise RuntimeError(
+                f"{HOST_VARIABLE} is 'native', but the native Qt host is not "
+                f"available: {glue}"
+            )
+    return BindingHost(qt)
+
+
+def mapped_qt_cores() -> FrozenSet[str]:
+    """Return the paths of the Qt 6 Core libraries mapped into this process.
+
+    Two of them mean that two copies of Qt are loaded that know nothing of each other.
+    Reads ``/proc``; empty where there is none.
+    """
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            paths = {
+                line.split(maxsplit=5)[5].rstrip("\n")
+                for line in maps
+                if "libQt6Core" in line
+            }
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(
+        path for path in paths if os.path.basename(path).startswith("libQt6Core")
+    )
+
+
+@functools.lru_cache(maxsize=None)
+def _load_glue(qt: Any) -> Union[Any, str]:
+    """Return the module ``_qtglue`` bound to the Qt of *qt*, or why there is none."""
+    version = str(qt.qVersion())
+    if version.partition(".")[0] != "6":
+        return f"it is for Qt 6, and the binding uses Qt {version}"
+    # The dynamic loader resolves _qtglue's need for libQt6Core.so.6 to the copy that
+    # the binding has loaded, provided that it goes by this name.  If it does not
+    # (a vendor's renamed Qt), the import would bring in the system's Qt as well.
+    cores = mapped_qt_cores()
+    if sys.platform.startswith("linux") and not any(
+        os.path.basename(path).startswith("libQt6Core.so.6") for path in cores
+    ):
+        return "the binding's Qt is not loaded from a libQt6Core.so.6"
+    try:
+        glue: Any = importlib.import_module("qtinter._qtglue")
+    except ModuleNotFoundError:
+        return "qtinter was installed without it (qtinter._qtglue)"
+    except ImportError as exc:
+        return str(exc)
+    loaded = glue.qt_version()[1]
+    if loaded != version:
+        return f"it is bound to Qt {loaded}, and the binding to Qt {version}"
+    cores = mapped_qt_cores()
+    if len(cores) > 1:
+        return "more than one Qt is loaded: " + ", ".join(sorted(cores))
+    return glue
+
+
+def _turn_slot(link: types.SimpleNamespace, reason: int) -> Callable[[], object]:
+    """Return a slot that calls ``link.turn(reason)`` and is written in C throughout."""
+    return functools.partial(operator.methodcaller("turn", reason), link)
+
+
+# What a stopped host calls: takes one argument and is written in C.
+_no_turn = bool
+
+
+def _qt_core() -> Any:
+    # Choosing a binding is left to the first use: see qtinter.bindings.
+    return importlib.import_module("qtinter.bindings").QtCore
+
+
+def _liveness_check(qt: Any) -> Callable[[Any], object]:
+    """Return the binding's function that tells whether a C++ object still exists."""
+    package = qt.__name__.partition(".")[0]
+    if package.startswith("PyQt"):
+        is_deleted: Any = importlib.import_module(f"{package}.sip").isdeleted
+        return lambda obj: not is_deleted(obj)
+    shiboken = importlib.import_module(package.replace("PySide", "shiboken"))
+    check: Callable[[Any], object] = shiboken.isValid
+    return check
