@@ -1,0 +1,72 @@
+"""asyncio inside Qt for Python.
+
+General layout: the loop is ``_loop.py`` over the C core ``_core``; what puts it in place
+is ``_contexts.py``; slots and signals are ``_slots.py`` and ``_signals.py``; tasks that
+start at once ``_tasks.py``; modal dialogs ``_modal.py``.  ``bindings.py`` finds PyQt6,
+PySide6, PyQt5 or PySide2 when Qt is first needed; importing qtinter imports none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._contexts import QiRunner, run, using_asyncio_from_qt, using_qt_from_asyncio
+from ._loop import (
+    QiBaseEventLoop,
+    QiBaseSelectorEventLoop,
+    QiLoopMode,
+    QiSelectorEventLoop,
+)
+from ._modal import modal
+from ._policy import QiDefaultEventLoop, default_loop_factory, new_event_loop
+from ._signals import (
+    SenderDestroyedError,
+    asyncsignal,
+    asyncsignalstream,
+    multisignal,
+    signalwait,
+)
+from ._slots import asyncslot
+from ._tasks import run_task
+from ._version import __version__
+
+if TYPE_CHECKING:
+    QiDefaultEventLoopPolicy: Any
+    QiSelectorEventLoopPolicy: Any
+
+__all__ = [
+    "QiBaseEventLoop",
+    "QiBaseSelectorEventLoop",
+    "QiDefaultEventLoop",
+    "QiDefaultEventLoopPolicy",
+    "QiLoopMode",
+    "QiRunner",
+    "QiSelectorEventLoop",
+    "QiSelectorEventLoopPolicy",
+    "SenderDestroyedError",
+    "__version__",
+    "asyncsignal",
+    "asyncsignalstream",
+    "asyncslot",
+    "default_loop_factory",
+    "modal",
+    "multisignal",
+    "new_event_loop",
+    "run",
+    "run_task",
+    "signalwait",
+    "using_asyncio_from_qt",
+    "using_qt_from_asyncio",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("QiDefaultEventLoopPolicy", "QiSelectorEventLoopPolicy"):
+        from ._policy import make_policy_class
+
+        policy = make_policy_class("QiSelectorEventLoopPolicy")
+        globals().update(
+            QiDefaultEventLoopPolicy=policy, QiSelectorEventLoopPolicy=policy
+        )
+        return policy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,264 @@
+"""Context managers that put a loop in place and clean up after it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import threading
+import warnings
+from asyncio import events
+from typing import TYPE_CHECKING, Any, Callable, Iterator
+
+from ._loop import QiBaseEventLoop, QiLoopMode
+from ._policy import (
+    QiDefaultEventLoop,
+    current_event_loop,
+    default_policy,
+    new_event_loop,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["QiRunner", "run", "using_asyncio_from_qt", "using_qt_from_asyncio"]
+
+DEFAULT_SHUTDOWN_TIMEOUT = 10.0
+
+
+class QiRunner:
+    """Attach an asyncio event loop to this thread's Qt event loop.
+
+    ::
+
+        with qtinter.QiRunner() as loop:
+            app.exec()
+
+    Between entry and exit the loop is running: ``asyncio.create_task()`` works in any
+    slot.  Its callbacks run while a Qt event loop does.  On exit the loop is stopped,
+    its tasks are cancelled and awaited, asynchronous generators and the default
+    executor are shut down, and it is closed; for that Qt is not needed.
+
+    A ``KeyboardInterrupt`` or ``SystemExit`` in a callback stops the loop, quits the Qt
+    event loop, and is raised on exit.
+
+    :param debug: Debug mode of the loop; None leaves asyncio's default.
+    :param loop_factory: Makes the loop, a :class:`QiBaseEventLoop`;
+        :func:`new_event_loop` by default.
+    :param shutdown_timeout: Seconds to wait on exit for cancelled tasks, and again for
+        executor threads; what is left then is named in a :exc:`RuntimeWarning`.  None
+        waits for ever.
+    :raises RuntimeError: On entry: another event loop runs on this thread, or there is
+        no application object.
+    """
+
+    def __init__(
+        self,
+        *,
+        debug: bool | None = None,
+        loop_factory: Callable[[], QiBaseEventLoop] | None = None,
+        shutdown_timeout: float | None = DEFAULT_SHUTDOWN_TIMEOUT,
+    ) -> None:
+        self._debug = debug
+        self._loop_factory = loop_factory
+        self._shutdown_timeout = shutdown_timeout
+        self._loop: QiBaseEventLoop | None = None
+        self._previous: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> QiBaseEventLoop:
+        if self._loop is not None:
+            raise RuntimeError("this QiRunner is already in use; make a new one")
+        if events._get_running_loop() is not None:
+            raise RuntimeError(
+                "Cannot run the event loop while another loop is running on this thread"
+            )
+        loop = (self._loop_factory or QiDefaultEventLoop)()
+        if not isinstance(loop, QiBaseEventLoop):
+            raise TypeError(
+                f"loop_factory must return a QiBaseEventLoop, but it returned {loop!r}"
+            )
+        previous = current_event_loop()
+        try:
+            if self._debug is not None:
+                loop.set_debug(self._debug)
+            loop.set_mode(QiLoopMode.GUEST)
+            loop.start()
+        except BaseException:
+            loop.close()
+            raise
+        self._loop, self._previous = loop, previous
+        asyncio.set_event_loop(loop)
+        return loop
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        loop, self._loop = self._loop, None
+        previous, self._previous = self._previous, None
+        assert loop is not None
+        if loop.is_running():
+            loop.stop()
+        interruption, loop._interruption = loop._interruption, None
+        try:
+            loop.set_mode(QiLoopMode.NATIVE)
+            _shut_down(loop, self._shutdown_timeout)
+        finally:
+            asyncio.set_event_loop(previous)
+            loop.close()
+        if interruption is not None:
+            try:
+                raise interruption
+            finally:
+                del interruption  # its traceback refers to this frame
+
+
+@contextlib.contextmanager
+def using_asyncio_from_qt(
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], QiBaseEventLoop] | None = None,
+    shutdown_timeout: float | None = DEFAULT_SHUTDOWN_TIMEOUT,
+) -> Iterator[QiBaseEventLoop]:
+    """Enable asyncio in the Qt program that the block runs; gives the loop.
+
+    ::
+
+        app = QtWidgets.QApplication([])
+        with qtinter.using_asyncio_from_qt():
+            app.exec()
+
+    The same as :class:`QiRunner`, which documents parameters and errors; can also
+    decorate a function.
+    """
+    with QiRunner(
+        debug=debug, loop_factory=loop_factory, shutdown_timeout=shutdown_timeout
+    ) as loop:
+        yield loop
+
+
+@contextlib.contextmanager
+def using_qt_from_asyncio() -> Iterator[None]:
+    """Let ``asyncio.run()`` inside the block use a loop that runs Qt.
+
+    ::
+
+        app = QtWidgets.QApplication([])
+        with qtinter.using_qt_from_asyncio():
+            asyncio.run(main())
+
+    ``asyncio.run()`` without a ``loop_factory`` asks the event loop policy for a loop,
+    so the block installs one, for the whole interpreter, and puts back what was there.
+    Programs with loops in several threads pass ``loop_factory=qtinter.new_event_loop``
+    instead (Python 3.11 or 3.12 and later), or call :func:`run`.
+    """
+    from . import QiDefaultEventLoopPolicy
+
+    with default_policy(QiDefaultEventLoopPolicy()):
+        yield
+
+
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+    """Run a coroutine to its end on a new qtinter loop, as ``asyncio.run()`` does.
+
+    A ``QCoreApplication`` is made for the duration if there is no application object;
+    programs with windows make a ``QApplication`` first.
+
+    :param main: A coroutine object.
+    :param debug: Debug mode; None leaves asyncio's default.
+    :raises RuntimeError: Another event loop runs on this thread.
+    """
+    from .bindings import QtCore
+
+    if events._get_running_loop() is not None:
+        raise RuntimeError("qtinter.run() cannot be called from a running event loop")
+    app = QtCore.QCoreApplication.instance()
+    if app is None:
+        app = QtCore.QCoreApplication([])
+    runner = getattr(asyncio, "Runner", None)
+    if runner is not None:
+        with runner(debug=debug, loop_factory=new_event_loop) as r:
+            result: T = r.run(main)
+        return result
+    with using_qt_from_asyncio():
+        return asyncio.run(main, debug=debug)
+
+
+# ------------------------------------------------------------------ cleaning up
+
+
+def _shut_down(loop: QiBaseEventLoop, timeout: float | None) -> None:
+    loop.run_until_complete(_end_tasks(loop, timeout))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(_end_executor(loop, timeout))
+
+
+async def _end_tasks(loop: QiBaseEventLoop, timeout: float | None) -> None:
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    if not tasks:
+        return
+    for task in tasks:
+        task.cancel()
+    done, pending = await asyncio.wait(tasks, timeout=timeout)
+    for task in done:
+        if not task.cancelled() and task.exception() is not None:
+            loop.call_exception_handler(
+                {
+                    "message": "unhandled exception while the event loop was shut down",
+                    "exception": task.exception(),
+                    "task": task,
+                }
+            )
+    for task in pending:
+        warnings.warn(
+            f"{task!r} did not end within {timeout} s of being cancelled and is "
+            f"abandoned. It is at:\n{_stack_of(task)}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _stack_of(task: asyncio.Task[Any]) -> str:
+    text = io.StringIO()
+    task.print_stack(file=text)
+    return text.getvalue()
+
+
+async def _end_executor(loop: QiBaseEventLoop, timeout: float | None) -> None:
+    """Shut the default executor down as asyncio does, but not for ever.
+
+    asyncio gained a time limit in 3.12; before, its clean-up joins the helper thread
+    whatever happens.
+    """
+    loop._executor_shutdown_called = True
+    executor = loop._default_executor
+    if executor is None:
+        return
+    done = loop.create_future()
+
+    def wait_for_threads() -> None:
+        executor.shutdown(wait=True)
+        with contextlib.suppress(RuntimeError):  # closed: nobody waits any more
+            loop.call_soon_threadsafe(done.cancel)
+
+    threading.Thread(
+        target=wait_for_threads, name="qtinter executor shutdown", daemon=True
+    ).start()
+    await asyncio.wait({done}, timeout=timeout)
+    if done.done():
+        return
+    busy = sorted(
+        thread.name for thread in getattr(executor, "_threads", ()) if thread.is_alive()
+    )
+    warnings.warn(
+        f"threads of the event loop's default executor did not end within {timeout} s: "
+        f"{', '.join(busy) or 'unknown'}",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,458 @@
+"""The event loop classes: asyncio's own loops over the C core.
+
+``qtinter._core.Loop`` holds what is touched for every callback.  The classes here put
+asyncio's loops underneath it, so that servers, TLS, subprocesses, pipes, executors and
+signals are asyncio's code, and add what only a loop inside Qt needs: the modes, the
+application object, Ctrl+C.
+
+Thread: a loop belongs to the thread that runs it; only ``call_soon_threadsafe()`` may be
+called from another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import selectors
+import signal
+import sys
+import threading
+from asyncio import base_events, events, format_helpers, selector_events, tasks
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NoReturn
+
+from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from contextvars import Context
+    from types import FrameType
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+__all__ = [
+    "QiBaseEventLoop",
+    "QiBaseSelectorEventLoop",
+    "QiLoopMode",
+    "QiSelector",
+    "QiSelectorEventLoop",
+]
+
+
+class QiLoopMode(enum.Enum):
+    """Who drives a loop."""
+
+    OWNER = "OWNER"
+    """``run_forever()`` executes a Qt event loop, nested if one runs already."""
+
+    GUEST = "GUEST"
+    """Attached: the loop lives inside the Qt event loop that the program executes."""
+
+    NATIVE = "NATIVE"
+    """Plain asyncio without Qt; used to clean up after Qt has gone."""
+
+    NESTED = "OWNER"
+    ATTACHED = "GUEST"
+
+
+class _SelectorMap(Mapping[Any, selectors.SelectorKey]):
+    """Read-only live view of what a selector watches."""
+
+    def __init__(self, selector: QiSelector) -> None:
+        self._selector = selector
+
+    def __len__(self) -> int:
+        return len(self._selector._descriptors())
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._selector.get_key(fileobj)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._selector._descriptors())
+
+
+class QiSelector(_core.Selector, selectors.BaseSelector):
+    """The selector of a qtinter loop: one kernel object that Qt can watch.
+
+    A :class:`selectors.BaseSelector` in every respect; it also carries the loop's next
+    deadline and its wakeups, which its methods do not show.
+    """
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Return what is watched, by file object or descriptor; None once closed."""
+        if self.closed:
+            return None  # type: ignore[return-value]  # as the selectors of asyncio do
+        return _SelectorMap(self)
+
+
+def _require_application() -> None:
+    from .bindings import QtCore
+
+    if QtCore.QCoreApplication.instance() is None:
+        raise RuntimeError(
+            "An instance of QCoreApplication or its derived class must be created in "
+            "order to run QiBaseEventLoop. Create it first, e.g. "
+            "app = QtWidgets.QApplication([])"
+        )
+
+
+class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
+    """Base of the loops that run inside a Qt event loop.
+
+    A new loop is in mode :attr:`QiLoopMode.OWNER`.  It has the whole interface of
+    :class:`asyncio.AbstractEventLoop`; see the classes derived from it.
+    """
+
+    _mode = QiLoopMode.OWNER
+
+    # ------------------------------------------------------------------ modes
+
+    @property
+    def mode(self) -> QiLoopMode:
+        """The mode in force, a :class:`QiLoopMode`; see :meth:`set_mode`."""
+        return self._mode
+
+    def set_mode(self, mode: QiLoopMode) -> None:
+        """Choose who will drive the loop.
+
+        :param mode: A :class:`QiLoopMode`.
+        :raises RuntimeError: The loop is closed, running or stopping, or another loop
+            runs on this thread.
+        :raises TypeError: *mode* is not a :class:`QiLoopMode`.
+        """
+        self._check_closed()
+        self._check_running()
+        if self._stopping:
+            raise RuntimeError("cannot call set_mode when the loop is stopping")
+        if not isinstance(mode, QiLoopMode):
+            raise TypeError(f"mode must be a QiLoopMode, not {mode!r}")
+        self._mode = mode
+
+    def set_guest(self, guest: bool) -> None:
+        """Choose attached (True) or nested use (False); see :meth:`set_mode`."""
+        self.set_mode(QiLoopMode.GUEST if guest else QiLoopMode.OWNER)
+
+    # ---------------------------------------------------------------- running
+
+    def run_forever(self) -> None:
+        """Run until :meth:`stop`; in mode OWNER inside a Qt event loop of its own.
+
+        :raises RuntimeError: The loop is closed, running, or in mode GUEST; another
+            loop runs on this thread; there is no application object; the Qt event loop
+            was ended with an exit code other than 0.
+        """
+        self._check_closed()
+        self._check_running()
+        if self._mode is QiLoopMode.NATIVE:
+            self._run_forever_setup()
+            try:
+                self._run_native()
+            finally:
+                self._run_forever_cleanup()
+            return
+        if self._mode is QiLoopMode.GUEST:
+            self._refuse_in_guest_mode("run_forever")
+        host = self._new_host()
+        self._run_forever_setup()
+        try:
+            self._run_nested(host)
+        finally:
+            self._run_forever_cleanup()
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until *future* (or coroutine) is done and return its result.
+
+        :raises RuntimeError: As :meth:`run_forever`, or the loop was stopped, or its Qt
+            event loop ended, before the future was done.
+        """
+        if self._mode is QiLoopMode.GUEST and not self.is_running():
+            self._check_closed()
+            self._refuse_in_guest_mode("run_until_complete")
+        return super().run_until_complete(future)
+
+    def _refuse_in_guest_mode(self, method: str) -> NoReturn:
+        raise RuntimeError(
+            f"{method} cannot be called for a loop operating in GUEST mode; "
+            "run the Qt event loop instead, e.g. app.exec()"
+        )
+
+    def start(self) -> None:
+        """Attach the loop to this thread's Qt event loop; it is running on return.
+
+        Callbacks run while a Qt event loop does.  :meth:`stop` ends it.
+
+        :raises RuntimeError: The loop is not in mode GUEST, is closed or running;
+            another loop runs on this thread; there is no application object.
+        """
+        self._check_closed()
+        self._check_running()
+        if self._mode is not QiLoopMode.GUEST:
+            raise RuntimeError(
+                "start can only be called for a loop operating in GUEST mode; "
+                f"this one is in {self._mode.value} mode: call set_mode(QiLoopMode.GUEST) "
+                "or run_forever()"
+            )
+        host = self._new_host()
+        self._run_forever_setup()
+        try:
+            self._attach(host)
+        except BaseException:
+            self._run_forever_cleanup()
+            raise
+
+    def stop(self) -> None:
+        """Stop the loop after the current iteration.
+
+        Attached, and called outside of any callback, it has stopped on return.
+
+        :raises RuntimeError: The loop is in mode GUEST and not running.
+        """
+        if self._mode is not QiLoopMode.GUEST:
+            self._stopping = True
+            return
+        if not self.is_running():
+            raise RuntimeError(
+                "stop can only be called when a loop operating in GUEST mode is running"
+            )
+        if self._in_turn or self._modal_depth:
+            self._stopping = True
+        else:
+            self._attached_run_ended()
+
+    def _attached_run_ended(self) -> None:
+        """Leave the Qt event loop; the core calls this after the last iteration."""
+        if self._interruption is not None:
+            self._quit_host()
+        self._detach()
+        self._run_forever_cleanup()
+
+    def _new_host(self) -> Any:
+        from . import _hosts
+
+        _require_application()
+        return _hosts.new_host()
+
+    # These two names are asyncio's own since 3.13, for embedders like this one.
+
+    def _run_forever_setup(self) -> None:
+        self._check_closed()
+        self._check_running()
+        self._read_limits()
+        self._thread_id = threading.get_ident()
+        self._asyncgen_hooks_before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(
+            firstiter=self._asyncgen_firstiter_hook,
+            finalizer=self._asyncgen_finalizer_hook,
+        )
+        self._set_coroutine_origin_tracking(self._debug)
+        events._set_running_loop(self)
+        try:
+            self._take_signals()
+        except BaseException:
+            self._run_forever_cleanup()
+            raise
+
+    def _run_forever_cleanup(self) -> None:
+        self._give_signals_back()
+        self._stopping = False
+        self._thread_id = None
+        events._set_running_loop(None)
+        self._set_coroutine_origin_tracking(False)
+        sys.set_asyncgen_hooks(*self._asyncgen_hooks_before)
+
+    def _take_signals(self) -> None:
+        """Listen for signals while running; loops with a self-pipe do."""
+
+    def _give_signals_back(self) -> None:
+        """Undo :meth:`_take_signals`."""
+
+    def close(self) -> None:
+        """Close the loop and its descriptors; a second call does nothing.
+
+        :raises RuntimeError: The loop is running.
+        """
+        super().close()
+        self._close_waiter()
+
+    # ------------------------------------------------------------------ tasks
+
+    def run_task(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        """Wrap *coro* in a task and run it at once up to its first suspension.
+
+        :param coro: A coroutine object.
+        :param name: Name of the task (Python 3.8+).
+        :param context: Context to run in instead of a copy of the current one
+            (Python 3.11+).
+        :raises RuntimeError: This loop is not the running one.
+        """
+        from ._tasks import run_task
+
+        if events._get_running_loop() is not self:
+            raise RuntimeError(f"{self!r} is not the running event loop")
+        return run_task(coro, name=name, context=context)
+
+    def exec_modal(self, fn: Callable[[], object]) -> None:
+        """Have *fn* called right after the current callback, outside of any callback.
+
+        Inside *fn* a nested Qt event loop (a modal dialog) does not hold the asyncio
+        loop up.  Coroutines use :func:`qtinter.modal`, which also brings the result
+        back.  An exception of *fn* goes to the loop's exception handler.
+
+        :param fn: Called without arguments, on this thread.
+        :raises TypeError: *fn* is not callable.
+        :raises RuntimeError: Called outside of any callback or coroutine; in mode
+            NATIVE; or while an earlier *fn* waits to be called.
+        """
+        if not callable(fn):
+            raise TypeError(f"exec_modal expects a callable, but got {fn!r}")
+        if self._mode is QiLoopMode.NATIVE:
+            raise RuntimeError("exec_modal is not supported in NATIVE mode")
+        if not self._in_turn and not (
+            self.is_running() and tasks.current_task(self) is not None
+        ):
+            raise RuntimeError(
+                "exec_modal must be called from a coroutine or callback"
+            )
+        if self._modal_pending():
+            raise RuntimeError(
+                "exec_modal: a function is already scheduled and pending; "
+                "call it again after that one has run"
+            )
+        self._request_modal(fn)
+
+    def _modal_failed(self, exc: BaseException) -> None:
+        self.call_exception_handler(
+            {"message": "Exception in a function given to exec_modal()", "exception": exc}
+        )
+
+    # -------------------------------------------------------------- callbacks
+
+    def _callback_failed(self, handle: asyncio.Handle, exc: BaseException) -> None:
+        """Report what a callback raised; the core calls this."""
+        where = format_helpers._format_callback_source(  # type: ignore[attr-defined]
+            handle._callback, handle._args  # type: ignore[attr-defined]
+        )
+        context = {
+            "message": f"Exception in callback {where}",
+            "exception": exc,
+            "handle": handle,
+        }
+        if handle._source_traceback:  # type: ignore[attr-defined]
+            context["source_traceback"] = handle._source_traceback  # type: ignore[attr-defined]
+        self.call_exception_handler(context)
+
+    def _run_timed(self, handle: asyncio.Handle) -> None:
+        """Debug mode: run a callback and report it when it took long."""
+        self._current_handle = handle
+        begin = self.time()
+        try:
+            handle._run()
+        finally:
+            self._current_handle = None
+        seconds = self.time() - begin
+        if seconds >= self.slow_callback_duration:
+            base_events.logger.warning(  # type: ignore[attr-defined]
+                "Executing %s took %.3f seconds",
+                base_events._format_handle(handle),  # type: ignore[attr-defined]
+                seconds,
+            )
+
+    def _watch_foreign_selector(self) -> None:
+        """Let Qt watch what a selector from the :mod:`selectors` module watches.
+
+        The core calls this before the host sleeps.  Everything is registered anew,
+        because a descriptor that was closed and opened again looks the same.
+        """
+        selector = self._selector
+        waiter = self._waiter
+        if selector is waiter or self._opaque_selector:
+            return
+        for fd in waiter._descriptors():
+            waiter.unregister(fd)
+        if hasattr(selector, "fileno"):
+            waiter.register(selector.fileno(), selectors.EVENT_READ)
+            return
+        for key in (selector.get_map() or {}).values():
+            waiter.register(key.fd, key.events)
+
+
+class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEventLoop):
+    """A loop over a selector.
+
+    :param selector: A selector from the :mod:`selectors` module, or any object with its
+        interface; by default a :class:`QiSelector`, whose waiting costs least.
+    """
+
+    _process_events = _core.Loop._process_selector_events
+    _wakeup_fd_before: int | None = None
+    _sigint_taken = False
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        super().__init__(QiSelector() if selector is None else selector)
+
+    # While the loop runs on the main thread, a signal writes into the loop's self-pipe
+    # (signal.set_wakeup_fd), which wakes Qt, which gives the loop a turn, which runs
+    # Python's signal handlers.  Python's own handler for SIGINT would raise
+    # KeyboardInterrupt wherever Python code happens to run, for instance in a slot,
+    # from where PyQt aborts the process; so it is replaced by one that waits for the
+    # next turn.  A second Ctrl+C does not wait.
+
+    def _take_signals(self) -> None:
+        csock = getattr(self, "_csock", None)
+        if csock is None or threading.get_ident() != threading.main_thread().ident:
+            return
+        wakeup_fd = csock.fileno()
+        if not isinstance(wakeup_fd, int):  # a stand-in for the self-pipe, in tests
+            return
+        with contextlib.suppress(ValueError):  # not the main interpreter
+            self._wakeup_fd_before = signal.set_wakeup_fd(
+                wakeup_fd, warn_on_full_buffer=False
+            )
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._on_sigint)
+                self._sigint_taken = True
+
+    def _give_signals_back(self) -> None:
+        if self._sigint_taken:
+            self._sigint_taken = False
+            if signal.getsignal(signal.SIGINT) == self._on_sigint:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._wakeup_fd_before is None:
+            return
+        before, self._wakeup_fd_before = self._wakeup_fd_before, None
+        found = signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        if found not in (-1, self._csock.fileno()):
+            # Somebody else's by now: theirs to give back.
+            signal.set_wakeup_fd(found, warn_on_full_buffer=False)
+
+    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
+        if self._mode is QiLoopMode.NATIVE or self._in_turn or self._sigint_pending:
+            self._sigint_pending = False
+            raise KeyboardInterrupt
+        self._sigint_pending = True
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Remove the handler of a signal; see asyncio.
+
+        Other than in asyncio, the loop keeps listening for signals while it runs.
+        """
+        removed = super().remove_signal_handler(sig)
+        if removed and sig == signal.SIGINT and self._sigint_taken:
+            signal.signal(signal.SIGINT, self._on_sigint)
+        if self._wakeup_fd_before is not None:
+            signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
+        return removed
+
+
+class QiSelectorEventLoop(QiBaseSelectorEventLoop, asyncio.SelectorEventLoop):
+    """The event loop of asyncio on Unix, inside Qt.
+
+    :param selector: See :class:`QiBaseSelectorEventLoop`.
+    """

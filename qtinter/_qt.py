@@ -1,0 +1,376 @@
+"""What differs between the Qt bindings: signals, their senders, connections.
+
+Importing this module chooses the binding (see bindings.py), so the rest of the package
+imports it inside the functions that need it.
+
+The two families connect Python code to a signal in ways of their own, and each has one
+way that is fast, leaves nothing behind and tells when the sender is gone:
+
+PyQt
+    A receiver QObject whose slot is decorated with the signal's own signature is
+    connected like a C++ slot, without a proxy object.  It lives in the connecting
+    thread, so Qt delivers there.  The sender is found in the signal, and its
+    ``destroyed`` is connected to the same receiver.
+PySide
+    A function connected with Qt.DirectConnection is owned by the connection.  When the
+    sender dies, the function is released, which a weak reference to it tells.  It is
+    called in the emitting thread; the callbacks given to connect() must cope.
+
+Neither ``signal.disconnect()`` nor an explicit deletion of QObjects is used: the former
+crashes in PyQt if the sender is gone, and both lose references to True and None in
+PySide6 6.12.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import weakref
+from typing import Any, Callable
+
+from .bindings import QtCore, binding_name
+
+IS_PYQT = binding_name.startswith("PyQt")
+
+if IS_PYQT:
+    _sip: Any = importlib.import_module(binding_name + ".sip")
+    BoundSignal: Any = QtCore.pyqtBoundSignal
+    _UnboundSignal: Any = QtCore.pyqtSignal
+
+    def is_deleted(obj: Any) -> bool:
+        """Whether the C++ part of the QObject `obj` is gone."""
+        return bool(_sip.isdeleted(obj))
+
+else:
+    _shiboken: Any = importlib.import_module(
+        "shiboken2" if binding_name == "PySide2" else "shiboken6"
+    )
+    BoundSignal = QtCore.SignalInstance
+    _DIRECT_CONNECTION = QtCore.Qt.ConnectionType.DirectConnection
+    _UnboundSignal = QtCore.Signal
+
+    def is_deleted(obj: Any) -> bool:
+        """Whether the C++ part of the QObject `obj` is gone."""
+        return not _shiboken.isValid(obj)
+
+
+# --- names ---------------------------------------------------------------------------
+
+
+def signal_signature(signal: Any) -> str:
+    """Returns "name(types)" of a bound signal, or "" where the binding hides it."""
+    if IS_PYQT:
+        # PyQt keeps Qt's SIGNAL() code, the digit 2, in front.
+        return str(signal.signal)[1:]
+    found = re.search(r"SignalInstance (.*?\)) at ", repr(signal))
+    return found.group(1) if found is not None else ""
+
+
+def describe_object(obj: Any) -> str:
+    """Returns class and objectName of a QObject, dead or alive, for messages."""
+    text = type(obj).__name__
+    if is_deleted(obj):
+        return text
+    name = obj.objectName()
+    return f"{text} {name!r}" if name else text
+
+
+def describe_signal(signal: Any, sender: Any = None) -> str:
+    """Returns a text for messages, such as "clicked(bool) of QPushButton 'save'"."""
+    if not isinstance(signal, BoundSignal):
+        return repr(signal)
+    text = signal_signature(signal) or "signal"
+    return text if sender is None else f"{text} of {describe_object(sender)}"
+
+
+# --- senders -------------------------------------------------------------------------
+
+
+class _BoundSignalLayout:
+    """Reads the sender out of a PyQt bound signal.
+
+    PyQt's bound signal does not offer its QObject, keeps no reference to it and crashes
+    when it is used after the QObject is gone.  It holds two addresses, that of the
+    wrapper and that of the C++ object, after the object header and one more pointer
+    (the same from PyQt5 5.0 to PyQt6 6.11).  The layout is verified on a live object
+    before it is relied on; where it differs, no sender is found and users say
+    ``sender=obj``.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import ctypes
+        except ImportError:  # an interpreter built without it
+            self.usable = False
+            return
+        word = ctypes.sizeof(ctypes.c_void_p)
+        header = object.__basicsize__
+        self._wrapper_offset = header + word
+        self._addresses = ctypes.c_void_p * 2  # of the wrapper, of the C++ object
+        self._header = ctypes.c_void_p * 2  # reference count, type
+        self._py_object = ctypes.py_object
+        self._types: set[int] = set()
+        probe = QtCore.QObject()
+        signal = probe.destroyed
+        self.usable = (
+            header == 2 * word  # not a free-threaded or debug build
+            and BoundSignal.__basicsize__ >= header + 3 * word
+            and tuple(self._addresses.from_address(id(signal) + self._wrapper_offset))
+            == (id(probe), _sip.unwrapinstance(probe))
+        )
+
+    def _is_qobject_type(self, address: int | None) -> bool:
+        if address in self._types:
+            return True
+        types = [QtCore.QObject]
+        for cls in types:  # grows while it is walked
+            types.extend(type.__subclasses__(cls))
+        self._types = {id(cls) for cls in types}
+        return address in self._types
+
+    def sender(self, signal: Any) -> Any:
+        """Returns the wrapper of the sender, dead or alive, or None if it is unknown.
+
+        Objects that belong to C++ lose their wrapper when nobody refers to it, as in
+        ``view.selectionModel().selectionChanged``: then the memory is not a QObject
+        wrapper any more (no references, or another type, or another C++ object).
+        """
+        at = id(signal) + self._wrapper_offset
+        wrapper, cpp = self._addresses.from_address(at)
+        if wrapper is None:
+            return None
+        references, kind = self._header.from_address(wrapper)
+        if references is None or not self._is_qobject_type(kind):
+            return None
+        found = self._py_object.from_address(at).value
+        if is_deleted(found) or _sip.unwrapinstance(found) == cpp:
+            return found
+        return None
+
+
+_layout: _BoundSignalLayout | None = None
+
+
+def signal_sender(signal: Any) -> Any:
+    """Returns the QObject that a bound signal belongs to, or None if it is unknown.
+
+    :raises RuntimeError: the QObject has been deleted, as far as the binding tells
+        (PySide tells when the signal is connected).
+    """
+    global _layout
+    if not IS_PYQT or not isinstance(signal, BoundSignal):
+        return None
+    if _layout is None:
+        _layout = _BoundSignalLayout()
+    if not _layout.usable:
+        return None
+    sender = _layout.sender(signal)
+    if sender is not None:
+        check_alive(sender, signal)
+    return sender
+
+
+def check_alive(sender: Any, signal: Any) -> None:
+    """Raises RuntimeError if `sender` is a deleted QObject."""
+    if is_deleted(sender):
+        raise RuntimeError(
+            f"cannot connect to {describe_signal(signal)}: its sender, a "
+            f"{type(sender).__name__}, has been deleted. Keep the object alive for as "
+            "long as its signals are waited for"
+        )
+
+
+def check_signal(signal: Any, user: str) -> None:
+    """Raises TypeError if nothing can be connected to `signal`."""
+    if isinstance(signal, BoundSignal):
+        return
+    family = type(signal).__module__.partition(".")[0]
+    if family in ("PyQt5", "PyQt6", "PySide2", "PySide6") and family != binding_name:
+        raise TypeError(
+            f"{user} got a signal of {family}, but this process uses {binding_name}: "
+            "objects of two bindings cannot meet. Set QTINTERBINDING to the binding "
+            "of the program"
+        )
+    if isinstance(signal, _UnboundSignal):
+        raise TypeError(
+            f"{user} expects a bound signal, but got the unbound {signal!r}: use the "
+            "signal of an object, not that of its class"
+        )
+    if not callable(getattr(signal, "connect", None)):
+        raise TypeError(
+            f"{user} expects a bound signal or an object with a method connect(slot), "
+            f"but got {signal!r}"
+        )
+
+
+# --- arguments -----------------------------------------------------------------------
+
+
+def copy_signal_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns the arguments of an emission in a form that outlives the emission.
+
+    PyQt lends C++ values (QModelIndex, QItemSelection, ...) that are gone when the
+    slot returns; these are copied through QVariant.  QObjects and Python objects are
+    passed as they are, and so is everything in PySide, which makes copies itself.
+    """
+    if not IS_PYQT:
+        return args
+    for arg in args:
+        if isinstance(arg, _sip.simplewrapper):
+            return tuple(map(_copy_argument, args))
+    return args
+
+
+def _copy_argument(arg: Any) -> Any:
+    if isinstance(arg, _sip.simplewrapper) and not isinstance(arg, QtCore.QObject):
+        return QtCore.QVariant(arg).value()
+    return arg
+
+
+# --- connections ---------------------------------------------------------------------
+
+
+class SlotObject(QtCore.QObject):  # type: ignore[misc]
+    """A QObject that relays ``slot(*args)`` to a callback.
+
+    Its deletion (dropping the last reference is enough) ends its connections.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        gone: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self._callback = callback
+        self._gone = gone
+
+    def slot(self, *args: Any) -> None:
+        self._callback(*args)
+
+    def gone(self) -> None:
+        if self._gone is not None:
+            self._gone()
+
+
+class Link:
+    """One connection; closing or dropping it ends the connection.
+
+    Close it on the thread that made it.
+    """
+
+    __slots__ = ("_connection", "_receiver", "_watch")
+
+    def __init__(
+        self, receiver: Any, connection: Any = None, watch: Any = None
+    ) -> None:
+        self._receiver = receiver
+        self._connection = connection
+        self._watch = watch
+
+    def close(self) -> None:
+        """Ends the connection.  May be called again, and when the sender is dead."""
+        # First of all: the function that the disconnection releases must not be
+        # mistaken for one released by the death of the sender.
+        self._watch = None
+        self._receiver = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            QtCore.QObject.disconnect(connection)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def connect(
+    signal: Any,
+    callback: Callable[..., Any],
+    gone: Callable[[], Any],
+    sender: Any = None,
+) -> Link:
+    """Connects `callback` to `signal` until the link is closed or dropped.
+
+    :param signal: a bound signal, or an object with ``connect(slot)``.
+    :param callback: called with the arguments of each emission; on the connecting
+        thread in PyQt, on the emitting thread in PySide.  Must not raise.
+    :param gone: called when the sender has been destroyed, if that can be told; on the
+        thread of `callback`, or wherever the sender was destroyed in PySide.
+    :param sender: the sender, for signals that do not reveal theirs.
+    :raises RuntimeError: the sender has been deleted.
+    """
+    known = sender if sender is not None else signal_sender(signal)
+    if known is not None:
+        check_alive(known, signal)
+    if IS_PYQT or not isinstance(signal, BoundSignal):
+        return _connect_receiver(signal, callback, gone, known)
+    return _connect_function(signal, callback, gone, known)
+
+
+def _connect_receiver(
+    signal: Any, callback: Callable[..., Any], gone: Callable[[], Any], sender: Any
+) -> Link:
+    receiver = _receiver_class(signal)(callback, gone)
+    signal.connect(receiver.slot)
+    if sender is not None:
+        sender.destroyed.connect(receiver.gone)
+    return Link(receiver)
+
+
+def _connect_function(
+    signal: Any, callback: Callable[..., Any], gone: Callable[[], Any], sender: Any
+) -> Link:
+    slot = functools.partial(callback)  # released with the connection
+    connection = signal.connect(slot, _DIRECT_CONNECTION)
+    return Link(None, connection, weakref.ref(slot, lambda _: gone()))
+
+
+_receiver_classes: dict[str, Any] = {}
+
+
+def _receiver_class(signal: Any) -> Any:
+    """Returns the class of receivers for a signal: one for each signature."""
+    if not IS_PYQT:
+        return SlotObject
+    types = _argument_types(signal.signal) if isinstance(signal, BoundSignal) else None
+    if types is None:
+        types = "*"
+    found = _receiver_classes.get(types)
+    if found is None:
+        found = _receiver_classes[types] = _make_receiver_class(types)
+    return found
+
+
+def _argument_types(signature: str) -> str:
+    return signature[signature.index("(") + 1 : signature.rindex(")")]
+
+
+def _make_receiver_class(types: str) -> Any:
+    members: dict[str, Any] = {"gone": _decorated(SlotObject.gone, ())}
+    if types != "*":
+        try:
+            members["slot"] = _decorated(SlotObject.slot, _split_types(types))
+        except TypeError:
+            # A C++ type that PyQt can emit but cannot name in a slot: the undecorated
+            # slot() is connected through a proxy, which works, only more slowly.
+            members.pop("slot", None)
+    return type("SlotObject", (SlotObject,), members)
+
+
+def _decorated(function: Callable[..., Any], types: tuple[str, ...]) -> Any:
+    from types import FunctionType
+
+    copy = FunctionType(function.__code__, function.__globals__, function.__name__)  # type: ignore[attr-defined]
+    return QtCore.pyqtSlot(*types)(copy)
+
+
+def _split_types(types: str) -> tuple[str, ...]:
+    """Splits "QMap<int,int>,bool" at the commas between arguments."""
+    parts, depth, start = [], 0, 0
+    for position, char in enumerate(types):
+        depth += (char == "<") - (char == ">")
+        if char == "," and depth == 0:
+            parts.append(types[start:position])
+            start = position + 1
+    parts.append(types[start:])
+    return tuple(part for part in parts if part)

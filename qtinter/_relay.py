@@ -1,0 +1,134 @@
+"""Callables with the lifetime of a bound method.
+
+A Qt binding connects a bound method weakly: the connection lives as long as the
+method's object.  What we connect in place of a user's bound method must live the same
+way, so it is a bound method too, of a Relay that belongs to the user's object:
+
+    signal --weak--> relay <--owned by-- user's object
+                       |---weak--------------^
+
+While somebody holds the bound method of a relay, the relay holds the user's object as
+well, so that keeping the wrapper keeps the connection working.  The cycle this makes is
+visible to the garbage collector, and is undone when the wrapper is dropped.
+"""
+
+from __future__ import annotations
+
+import types
+import weakref
+from typing import Any, Callable, Hashable
+
+__all__ = ("Relay", "relay_for")
+
+_ATTRIBUTE = "_qtinter_relays"
+
+
+class _Relays(dict):  # type: ignore[type-arg]
+    """The relays of one object, stored in its __dict__.
+
+    They are about this very object: a copy or a pickle of it starts without.
+    """
+
+    def __reduce__(self) -> Any:
+        return _Relays, ()
+
+    def __copy__(self) -> _Relays:
+        return _Relays()
+
+    def __deepcopy__(self, memo: Any) -> _Relays:
+        return _Relays()
+
+
+# Relays of objects without a __dict__ of their own: by id(), removed when the object
+# dies.  Holding the wrapper does not keep such an object alive.
+_homeless: dict[int, tuple[Any, _Relays]] = {}
+
+
+class Relay:
+    """Calls ``run(receiver, *args)`` for as long as the receiver lives.
+
+    :param receiver: the object that the relay belongs to; held weakly.
+    :param run: held strongly; must not refer to the receiver.
+    :raises TypeError: `receiver` does not support weak references.
+    """
+
+    def __init__(self, receiver: Any, run: Callable[..., Any]) -> None:
+        self.receiver = weakref.ref(receiver)
+        self.run = run
+        self._held: Any = None  # the receiver, while a wrapper is held
+        # Weak references to these wrappers, by id(): wrappers are equal to each other.
+        self._wrappers: dict[int, Any] = {}
+
+    def slot(self, *args: Any) -> Any:
+        receiver = self.receiver()
+        if receiver is None:
+            return None  # an emission that was on its way when the receiver died
+        return self.run(receiver, *args)
+
+    def wrapper(self, name: str = "slot") -> Callable[..., Any]:
+        """Returns the bound method to connect; holding it holds the receiver."""
+        method: Callable[..., Any] = getattr(self, name)
+        if self._can_hold():
+            self._held = self.receiver()
+            weak_self = weakref.ref(self)
+
+            def dropped(reference: Any) -> None:
+                relay = weak_self()
+                if relay is not None:
+                    del relay._wrappers[id(reference)]
+                    if not relay._wrappers:
+                        relay._held = None
+
+            reference = weakref.ref(method, dropped)
+            self._wrappers[id(reference)] = reference
+        return method
+
+    def _can_hold(self) -> bool:
+        return _own_dict(self.receiver()) is not None
+
+
+def _own_dict(obj: Any) -> dict[str, Any] | None:
+    found = getattr(obj, "__dict__", None)
+    return found if type(found) is dict else None  # a class has a mappingproxy
+
+
+def relays_of(receiver: Any) -> dict[Any, Any]:
+    """Returns the relays that belong to an object; they live as long as it does.
+
+    :raises TypeError: `receiver` does not support weak references.
+    """
+    attributes = _own_dict(receiver)
+    if attributes is not None:
+        relays = attributes.get(_ATTRIBUTE)
+        if relays is None:
+            weakref.ref(receiver)  # raises here, before anything is stored
+            relays = attributes[_ATTRIBUTE] = _Relays()
+        return relays  # type: ignore[no-any-return]
+    key = id(receiver)
+    entry = _homeless.get(key)
+    if entry is None:
+        reference = weakref.ref(receiver, lambda _: _homeless.pop(key, None))
+        entry = _homeless[key] = (reference, _Relays())
+    return entry[1]
+
+
+def relay_for(receiver: Any, key: Hashable, make: Callable[[], Relay]) -> Any:
+    """Returns the relay of `receiver` under `key`, made by ``make()`` if there is none.
+
+    The same key gives the same relay, whose wrappers are equal; so a signal can be
+    disconnected from a wrapper that was made for the purpose.
+    """
+    relays = relays_of(receiver)
+    found = relays.get(key)
+    # A shallow copy made by other means than copy.copy() shares the relays: one of
+    # them that belongs to the original is not ours.
+    if found is None or found.receiver() is not receiver:
+        found = relays[key] = make()
+    return found
+
+
+def unbind(method: Any) -> tuple[Any, Callable[..., Any]] | None:
+    """Returns (object, function) of a bound method, or None for anything else."""
+    if isinstance(method, types.MethodType):
+        return method.__self__, method.__func__
+    return None

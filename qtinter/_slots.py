@@ -1,0 +1,596 @@
+"""asyncslot: connecting signals to coroutine functions.
+
+How a call goes (the path of the default options)::
+
+    emission -> wrapper(*args) -> fn(*first n args) -> task_runner(coroutine)
+                    |                                       |
+             a running loop,                          first step runs here,
+             the right one?                           inside the emission
+
+A plain callable is wrapped in a plain function, which bindings hold strongly when it is
+connected, and which becomes a method (held weakly) when it is defined in a class.  A
+bound method gets a relay (see _relay.py), which lives and is compared like the method.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import sys
+import threading
+import types
+import weakref
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
+
+from ._relay import Relay, relay_for, relays_of, unbind
+from ._tasks import run_task
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Literal
+
+    from typing_extensions import ParamSpec
+
+    _P = ParamSpec("_P")
+    _Overlap = Literal["allow", "drop", "restart", "queue"]
+
+__all__ = ("asyncslot",)
+
+_T = TypeVar("_T")
+
+_OVERLAPS = ("allow", "drop", "restart", "queue")
+
+# Of these nothing is lent by a binding; most signals carry nothing else.
+_PLAIN_TYPES = frozenset((bool, int, float, str, bytes, type(None)))
+
+# asyncio holds tasks weakly: these are the pending tasks of all slots.
+_live: set[Any] = set()
+
+_get_running_loop = asyncio._get_running_loop
+
+_logger = logging.getLogger("qtinter.slots")
+
+
+@overload
+def asyncslot(
+    fn: Callable[_P, Coroutine[Any, Any, _T]],
+    *,
+    task_runner: Callable[[Coroutine[Any, Any, _T]], asyncio.Task[_T]] = ...,
+    overlap: _Overlap = ...,
+    cancel_with: Any = ...,
+    name: str | None = ...,
+) -> Callable[_P, asyncio.Task[_T]]: ...
+
+
+@overload
+def asyncslot(
+    fn: None = None,
+    *,
+    task_runner: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]] = ...,
+    overlap: _Overlap = ...,
+    cancel_with: Any = ...,
+    name: str | None = ...,
+) -> Callable[
+    [Callable[_P, Coroutine[Any, Any, _T]]], Callable[_P, asyncio.Task[_T]]
+]: ...
+
+
+def asyncslot(
+    fn: Callable[..., Any] | None = None,
+    *,
+    task_runner: Callable[[Any], Any] = run_task,
+    overlap: _Overlap = "allow",
+    cancel_with: Any = None,
+    name: str | None = None,
+) -> Any:
+    """Wrap a coroutine function so that it can be connected to a Qt signal.
+
+    ``button.clicked.connect(asyncslot(self.save))``, or as a decorator, with or without
+    arguments; ``Slot``/``pyqtSlot`` may stand outside or inside of it.
+
+    :param fn: a coroutine function, or any callable that returns a coroutine.  If it
+        takes n positional arguments, only the first n of an emission are passed; a
+        parameter with a default counts (so ``clicked(bool)`` fills it); ``*args``
+        takes all.
+    :param task_runner: called with the coroutine; makes the task of an invocation and
+        returns it (an object with ``add_done_callback``).  The default,
+        :func:`run_task`, runs the code before the first suspension within the emission.
+    :param overlap: what an emission does while the invocation of an earlier one is
+        pending; receivers of a method count separately.
+        ``"allow"`` starts another one; ``"drop"`` starts nothing and returns the
+        pending task; ``"restart"`` cancels the pending ones and starts when they have
+        ended; ``"queue"`` starts when they have ended.
+    :param cancel_with: a QObject whose destruction cancels pending invocations (they
+        go on otherwise), or ``"receiver"`` for the QObject whose method `fn` is.
+    :param name: name of the tasks, and of the slot in messages.
+    :returns: a callable that starts an invocation and returns its task.  The task is
+        kept alive until it is done.  It returns None instead of a task if nothing was
+        started on this thread (see below).
+
+    *Lifetime.*  The wrapper of a bound method is connected weakly, as the method would
+    be: the connection lives as long as the object, and somebody who holds the wrapper
+    holds the object.  Wrappers of one method (and the same options) are equal, so
+    ``signal.disconnect(asyncslot(obj.method))`` works.  Any other callable is held by
+    the connection.
+
+    *Thread.*  A slot runs in the event loop that was running where ``asyncslot`` was
+    called; an emission from another thread is handed over to it and returns None.  If
+    no loop was running there, or that one has stopped, the running loop of the emitting
+    thread is used.
+
+    *Errors.*  An exception that ends the task is reported once, through
+    ``loop.call_exception_handler()`` with the keys ``message``, ``exception``,
+    ``task``, ``slot`` and, if known, ``signal``, three iterations of the loop after the
+    task has ended; unless by then somebody has retrieved it (by awaiting the task,
+    ``asyncio.wait()`` and ``result()``, ``exception()``).  Cancellation is silent.
+    KeyboardInterrupt and SystemExit before the first suspension stop a qtinter loop
+    that runs within Qt, as they do in any callback; elsewhere they propagate.
+
+    :raises TypeError: `fn` is not callable, needs a keyword argument, or is a method
+        of an object that does not support weak references.
+    :raises ValueError: `overlap` is none of the four.
+    :raises RuntimeError: (when called) no event loop is running on this thread.  If it
+        is known that Qt is calling, this is logged instead: PyQt would abort.
+    """
+    if overlap not in _OVERLAPS:
+        raise ValueError(
+            f"asyncslot: overlap must be one of {', '.join(_OVERLAPS)}, not {overlap!r}"
+        )
+    options = (task_runner, overlap, cancel_with, name)
+    if fn is None:
+        return lambda function: _wrap(function, options)
+    return _wrap(fn, options)
+
+
+def _wrap(fn: Any, options: Any) -> Callable[..., Any]:
+    if not callable(fn):
+        raise TypeError(
+            "asyncslot expects a coroutine function, but got non-callable object "
+            f"{fn!r}"
+            + (
+                ": pass the function itself, do not call it"
+                if inspect.iscoroutine(fn)
+                else ""
+            )
+        )
+    bound = unbind(fn)
+    if bound is not None:
+        return _wrap_method(fn, *bound, options)
+    original = getattr(fn, "_qtinter_slot_of", fn)
+    return _make_function(_Slot(original, options), original)
+
+
+# --- signatures ----------------------------------------------------------------------
+
+
+def get_positional_parameter_count(fn: Callable[..., Any]) -> int:
+    """Returns how many positional arguments `fn` takes at most, -1 with ``*args``.
+
+    :raises TypeError: `fn` has a keyword-only parameter without default.
+    """
+    count = 0
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            count = -1
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            if parameter.default is parameter.empty:
+                raise TypeError(
+                    f"asyncslot cannot call {fn!r}: its keyword-only parameter "
+                    f"{parameter.name!r} has no default, and a signal carries no "
+                    "keyword arguments"
+                )
+        elif parameter.kind is not parameter.VAR_KEYWORD and count >= 0:
+            count += 1
+    return count
+
+
+# --- wrappers ------------------------------------------------------------------------
+
+
+def _make_function(slot: _Slot, fn: Any) -> Callable[..., Any]:
+    """Returns the function that starts an invocation of `slot`: the hot path."""
+    original, limit, runner = slot.fn, slot.limit, slot.runner
+    finished, failed = slot.finished, slot.failed
+    simple = slot.is_simple
+
+    def wrapper(*args: Any) -> Any:
+        loop = _get_running_loop()
+        if loop is None or (slot.home is not None and slot.home() is not loop):
+            loop = slot.redirect(loop, args)
+            if loop is None:
+                return None
+        for arg in args:
+            if type(arg) not in _PLAIN_TYPES:
+                args = _copy(args)
+                break
+        if not simple:
+            return slot.start(loop, args)
+        try:
+            if limit >= 0:
+                args = args[:limit]
+            task = runner(original(*args))
+        except BaseException as exc:
+            return failed(loop, args, exc)
+        if task.done():
+            if getattr(task, "_log_traceback", False):
+                slot.report_later(task, _sender_of_call())
+        else:
+            _live.add(task)
+            task.add_done_callback(finished)
+        return task
+
+    slot.wrapper = weakref.ref(wrapper)
+    if fn is not None:
+        functools.update_wrapper(wrapper, fn)
+        wrapper._qtinter_slot_of = fn  # type: ignore[attr-defined]
+        signature = vars(wrapper).get("__pyqtSignature__")
+        if signature is not None:
+            # A list to which an outer pyqtSlot appends: not to that of fn.
+            wrapper.__pyqtSignature__ = list(signature)  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _wrap_method(
+    method: Any, receiver: Any, function: Any, options: Any
+) -> Callable[..., Any]:
+    function = getattr(function, "_qtinter_slot_of", function)
+    key = ("asyncslot", function, *options)
+    relay = relay_for(receiver, key, lambda: _new_relay(receiver, function, options))
+    slot = relay.run_slot
+    if slot.home is None or not _is_running(slot.home()):
+        slot.home = _running_home()
+    return relay.wrapper(relay.slot_name)
+
+
+class _MethodRelay(Relay):
+    """Relay of an asyncslot."""
+
+    slot_name = "slot"
+
+    def __init__(self, receiver: Any, slot: _Slot) -> None:
+        Relay.__init__(self, receiver, _make_function(slot, None))
+        self.run_slot = slot
+        self._is_deleted = _deletion_test(receiver)
+
+    def slot(self, *args: Any) -> Any:
+        receiver = self.receiver()
+        if receiver is None or (
+            self._is_deleted is not None and self._is_deleted(receiver)
+        ):
+            return None  # an emission that was on its way when the receiver died
+        return self.run(receiver, *args)
+
+
+def _new_relay(receiver: Any, function: Any, options: Any) -> Relay:
+    slot = _Slot(function, options, is_method=True)
+    decorations = getattr(function, "__pyqtSignature__", None)
+    if decorations is None:
+        return _MethodRelay(receiver, slot)
+    return _decorated_relay_class(function.__name__, decorations)(receiver, slot)
+
+
+_decorated_relay_classes: dict[Any, Any] = {}
+
+
+def _decorated_relay_class(name: str, decorations: Any) -> Any:
+    """Returns a relay class whose slot has the signatures of a pyqtSlot.
+
+    PyQt connects a decorated method by its signature, and for that it must be a method
+    of a QObject.
+    """
+    key = (name, *decorations)
+    found = _decorated_relay_classes.get(key)
+    if found is None:
+        from .bindings import QtCore
+
+        code = _MethodRelay.slot
+        copy = types.FunctionType(code.__code__, code.__globals__, name)
+        copy.__pyqtSignature__ = list(decorations)  # type: ignore[attr-defined]
+
+        def __init__(self: Any, receiver: Any, slot: _Slot) -> None:
+            QtCore.QObject.__init__(self)
+            _MethodRelay.__init__(self, receiver, slot)
+
+        members = {"__init__": __init__, name: copy, "slot_name": name}
+        found = type("SlotRelay", (_MethodRelay, QtCore.QObject), members)
+        _decorated_relay_classes[key] = found
+    return found
+
+
+def _deletion_test(receiver: Any) -> Callable[[Any], bool] | None:
+    """Returns the test whether the C++ part is gone, None for a plain receiver."""
+    if not _is_qobject(receiver):
+        return None
+    from . import _qt
+
+    return _qt.is_deleted
+
+
+def _is_qobject(obj: Any) -> bool:
+    """Whether obj is a QObject, without choosing a binding to find out."""
+    return any(
+        cls.__name__ == "QObject" and cls.__module__.endswith(".QtCore")
+        for cls in type(obj).__mro__
+    )
+
+
+def _copy(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns args without values that PyQt only lends for the emission."""
+    for arg in args:
+        if type(arg).__module__.startswith("PyQt"):
+            from . import _qt
+
+            return _qt.copy_signal_arguments(args)
+    return args
+
+
+# --- loops and threads ---------------------------------------------------------------
+
+
+def _running_home() -> Any:
+    loop = _get_running_loop()
+    return None if loop is None else weakref.ref(loop)
+
+
+def _is_running(loop: Any) -> bool:
+    return loop is not None and not loop.is_closed() and loop.is_running()
+
+
+def _called_by_qt(receiver: Any) -> bool:
+    """Whether Qt is calling a slot, as far as the binding tells (PyQt does)."""
+    for name in ("PyQt6", "PyQt5"):
+        QtCore = sys.modules.get(name + ".QtCore")
+        if QtCore is None:
+            continue
+        if QtCore.QObject().sender() is not None:
+            return True  # through a proxy
+        if isinstance(receiver, QtCore.QObject):
+            from . import _qt
+
+            return not _qt.is_deleted(receiver) and receiver.sender() is not None
+    return False
+
+
+def _sender_of_call() -> Any:
+    """Returns the sender of the signal that Qt is delivering, if it is told."""
+    for name in ("PyQt6", "PyQt5"):
+        QtCore = sys.modules.get(name + ".QtCore")
+        if QtCore is not None:
+            return QtCore.QObject().sender()
+    return None
+
+
+def _describe_sender(sender: Any) -> str | None:
+    if sender is None:
+        return None
+    from . import _qt
+
+    return f"signal of {_qt.describe_object(sender)}"
+
+
+# --- invocations ---------------------------------------------------------------------
+
+
+class _Group:
+    """The pending tasks of one slot and one receiver, oldest first."""
+
+    __slots__ = ("__weakref__", "link", "tasks", "thread")
+
+    def __init__(self) -> None:
+        self.tasks: list[Any] = []
+        self.link: Any = None  # connection to the destruction of cancel_with
+        self.thread = threading.get_ident()
+
+    def cancel(self) -> None:
+        for task in list(self.tasks):
+            task.cancel()
+
+    def cancel_from_any_thread(self, *_: Any) -> None:
+        if threading.get_ident() == self.thread:
+            self.cancel()
+            return
+        for task in list(self.tasks):
+            try:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                continue  # that loop is closed, its tasks have ended
+
+
+class _Slot:
+    """What an asyncslot calls, how, and where."""
+
+    def __init__(self, fn: Any, options: Any, is_method: bool = False) -> None:
+        self.fn = fn
+        self.runner, self.overlap, self.cancel_with, self.name = options
+        self.limit = get_positional_parameter_count(fn)
+        self.is_method = is_method
+        self.home = _running_home()
+        self.wrapper: Any = None
+        self.group = _Group()
+        self.is_simple = (
+            self.overlap == "allow"
+            and self.cancel_with is None
+            and self.name is None
+            and self.runner is run_task
+        )
+        if self.cancel_with is not None and self.cancel_with != "receiver":
+            self._cancel_with(self.cancel_with, self.group)
+
+    @property
+    def label(self) -> str:
+        """Name for messages."""
+        return self.name or getattr(self.fn, "__qualname__", None) or repr(self.fn)
+
+    # --- starting
+
+    def start(self, loop: Any, args: tuple[Any, ...]) -> Any:
+        """Starts an invocation as the options say; returns its task."""
+        group = self._group_of(args)
+        try:
+            if group.tasks and self.overlap != "allow":
+                if self.overlap == "drop":
+                    return group.tasks[-1]
+                if self.overlap == "restart":
+                    group.cancel()
+                coro = self._call_after(list(group.tasks), args)
+            else:
+                coro = self._call(args)
+            task = self._run(coro)
+        except BaseException as exc:
+            return self.failed(loop, args, exc)
+        done = getattr(task, "done", None)
+        if done is None or not done():
+            _live.add(task)
+            group.tasks.append(task)
+            task.add_done_callback(functools.partial(self._leave, group))
+        task.add_done_callback(self.finished)
+        return task
+
+    def _call(self, args: tuple[Any, ...]) -> Any:
+        return self.fn(*(args if self.limit < 0 else args[: self.limit]))
+
+    async def _call_after(self, earlier: list[Any], args: tuple[Any, ...]) -> Any:
+        await asyncio.wait(earlier)
+        return await self._call(args)
+
+    def _run(self, coro: Any) -> Any:
+        if self.runner is run_task:
+            return run_task(coro, name=self.name)
+        task = self.runner(coro)
+        if self.name is not None and hasattr(task, "set_name"):
+            task.set_name(self.name)
+        return task
+
+    # --- groups
+
+    def _group_of(self, args: tuple[Any, ...]) -> _Group:
+        receiver = self._receiver_of(args)
+        if receiver is None:
+            return self.group
+        groups = relays_of(receiver)
+        key = ("group", self.fn, self.overlap, self.name)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group()
+            if isinstance(self.cancel_with, str):
+                self._cancel_with(receiver, group)
+            elif self.cancel_with is not None:
+                self._cancel_with(self.cancel_with, group)
+        return group  # type: ignore[no-any-return]
+
+    def _receiver_of(self, args: tuple[Any, ...]) -> Any:
+        """Returns the object whose method is called, None for a function."""
+        if self.is_method:
+            return args[0]
+        # A decorated function is a method if it is found in the class of its first
+        # argument.
+        wrapper = self.wrapper()
+        if args:
+            name = wrapper.__name__
+            for cls in type(args[0]).__mro__:
+                if cls.__dict__.get(name) is wrapper:
+                    return args[0]
+        return None
+
+    def _cancel_with(self, obj: Any, group: _Group) -> None:
+        if not _is_qobject(obj):
+            raise TypeError(
+                f"asyncslot: cancel_with must be a QObject or 'receiver', not {obj!r}"
+            )
+        from . import _qt
+
+        weak_group = weakref.ref(group)
+
+        def destroyed(*_: Any) -> None:
+            group = weak_group()
+            if group is not None:
+                group.cancel_from_any_thread()
+
+        group.link = _qt.connect(obj.destroyed, destroyed, lambda: None, obj)
+
+    def _leave(self, group: _Group, task: Any) -> None:
+        group.tasks.remove(task)
+
+    # --- ending
+
+    def finished(self, task: Any) -> None:
+        """Done callback of an invocation."""
+        _live.discard(task)
+        if task.cancelled():
+            return
+        if getattr(task, "_log_traceback", False):
+            self.report_later(task)
+
+    def report_later(self, task: Any, sender: Any = None) -> None:
+        """Reports the failure of a task unless somebody retrieves it first.
+
+        Whoever begins to wait now, through asyncio.wait() or wait_for(), has a callback
+        in the next iteration, wakes in the one after, and goes before us in the third.
+        """
+        loop = task.get_loop()
+        signal = _describe_sender(sender)
+        loop.call_soon(loop.call_soon, loop.call_soon, self._report, task, signal)
+
+    def _report(self, task: Any, signal: str | None) -> None:
+        if task._log_traceback:
+            exc = task.exception()  # marks it retrieved: no report at collection
+            self._call_handler(task.get_loop(), exc, signal, task)
+
+    def _call_handler(
+        self, loop: Any, exc: Any, signal: str | None, task: Any = None
+    ) -> None:
+        message = f"Exception in asyncslot {self.label}"
+        context = {"message": message, "exception": exc, "slot": self.fn}
+        if task is not None:
+            context["task"] = task
+        if signal is not None:
+            context["message"] = f"{message}, called by a {signal}"
+            context["signal"] = signal
+        loop.call_exception_handler(context)
+
+    def failed(self, loop: Any, args: tuple[Any, ...], exc: BaseException) -> None:
+        """Deals with an exception that prevented the task: returns None or raises."""
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+            if not _interrupt(loop, exc):
+                raise exc
+        elif not _called_by_qt(args[0] if args else None):
+            raise exc
+        elif not isinstance(exc, asyncio.CancelledError):
+            self._call_handler(loop, exc, _describe_sender(_sender_of_call()))
+
+    # --- where to run
+
+    def redirect(self, running: Any, args: tuple[Any, ...]) -> Any:
+        """Called where the slot's own loop is not running.
+
+        Returns the loop to use here, or None if the invocation was given to another.
+        """
+        home = self.home() if self.home is not None else None
+        if _is_running(home):
+            try:
+                home.call_soon_threadsafe(self.wrapper(), *_copy(args))
+                return None
+            except RuntimeError:
+                pass  # closed since; its thread does not run slots any more
+        if running is not None:
+            return running
+        problem = (
+            f"no running event loop in thread {threading.current_thread().name!r} to "
+            f"run asyncslot {self.label}: enter qtinter.using_asyncio_from_qt() before "
+            "signals are emitted, and leave it after"
+        )
+        if not _called_by_qt(args[0] if args else None):
+            raise RuntimeError(problem)
+        _logger.error(problem)
+        return None
+
+
+def _interrupt(loop: Any, exc: BaseException) -> bool:
+    """Hands KeyboardInterrupt or SystemExit to a loop that runs within Qt."""
+    interrupt = getattr(loop, "_interrupt", None)
+    if interrupt is None or loop.mode.name == "NATIVE":
+        return False
+    interrupt(exc)
+    return True
