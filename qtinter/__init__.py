@@ -1,9 +1,10 @@
 """asyncio inside Qt for Python.
 
-General layout: the loop is ``_loop.py`` over the C core ``_core``; what puts it in place
-is ``_contexts.py``; slots and signals are ``_slots.py`` and ``_signals.py``; tasks that
-start at once ``_tasks.py``; modal dialogs ``_modal.py``.  ``bindings.py`` finds PyQt6,
-PySide6, PyQt5 or PySide2 when Qt is first needed; importing qtinter imports none.
+General layout: the loop is ``_loop.py`` over the C core ``_core``; what puts it in
+place is ``_contexts.py``; slots and signals are ``_slots.py`` and ``_signals.py``;
+tasks that start at once ``_tasks.py``; modal dialogs ``_modal.py``.  ``bindings.py``
+finds PyQt6, PySide6, PyQt5 or PySide2 when Qt is first needed; importing qtinter
+imports none.
 """
 
 from __future__ import annotations

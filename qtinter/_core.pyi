@@ -1,16 +1,19 @@
 """Types of the C core; see _native/."""
 
+import socket
 from asyncio import Handle as _Handle
 from asyncio import TimerHandle as _TimerHandle
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextvars import Context
+from collections.abc import Callable
+from concurrent.futures import Executor
 from selectors import SelectorKey
 from typing import Any, final
 
 def _debug_counts() -> dict[str, int]: ...
+
 @final
 class Handle(_Handle): ...
+
 @final
 class TimerHandle(_TimerHandle): ...
 
@@ -27,7 +30,19 @@ class Selector:
     def _descriptors(self) -> list[int]: ...
 
 class Loop:
+    """Only what asyncio's loop classes do not declare themselves."""
+
     slice_ms: float
+    # asyncio's own private names, which typeshed leaves out.
+    _csock: socket.socket
+    _current_handle: _Handle | None
+    _default_executor: Executor | None
+    _executor_shutdown_called: bool
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None: ...
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None: ...
+    def _check_running(self) -> None: ...
+    def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
+    # Ours.
     _clock_resolution: float
     _closed: bool
     _debug: bool
@@ -49,30 +64,6 @@ class Loop:
     def _opaque_selector(self) -> bool: ...
     @property
     def _waiter(self) -> Selector: ...
-    def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> Handle: ...
-    def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> Handle: ...
-    def call_later(
-        self,
-        delay: float,
-        callback: Callable[..., object],
-        *args: Any,
-        context: Context | None = None,
-    ) -> TimerHandle: ...
-    def call_at(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        *args: Any,
-        context: Context | None = None,
-    ) -> TimerHandle: ...
-    def time(self) -> float: ...
-    def get_debug(self) -> bool: ...
-    def is_running(self) -> bool: ...
-    def is_closed(self) -> bool: ...
     def statistics(self) -> dict[str, int]: ...
     def _add_callback(self, handle: _Handle) -> None: ...
     def _add_reader(

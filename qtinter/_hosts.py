@@ -20,6 +20,10 @@ __all__ = ["BindingHost", "mapped_qt_cores", "new_host"]
 
 HOST_VARIABLE = "QTINTER_HOST"
 
+# objectName of the Qt objects by which a BindingHost gets its turns.  In PyQt
+# QObject.sender() names them during a turn, to whoever asks.
+OBJECT_NAME = "qtinter host"
+
 # Values of enum qi_turn_reason in _native/host.h.
 TURN_FD = 0
 TURN_WAKE = 1
@@ -89,12 +93,14 @@ class BindingHost:
         # without any, of a timer that never runs, they are dropped by Qt.
         link = types.SimpleNamespace(turn=turn)
         relay = qt.QTimer()
+        relay.setObjectName(OBJECT_NAME)
         relay.timeout.connect(_turn_slot(link, TURN_FD))
         notifier = qt.QSocketNotifier(fd, qt.QSocketNotifier.Type.Read)
         notifier.activated.connect(relay.timeout)
         # Single shot: not active any more when the turn begins, so that a wake()
         # during the turn asks for another one.  Why a timer: see Waker in qt_glue.cpp.
         waker = qt.QTimer()
+        waker.setObjectName(OBJECT_NAME)
         waker.setSingleShot(True)
         waker.setInterval(0)
         waker.timeout.connect(_turn_slot(link, TURN_WAKE))

@@ -5,8 +5,8 @@ asyncio's loops underneath it, so that servers, TLS, subprocesses, pipes, execut
 signals are asyncio's code, and add what only a loop inside Qt needs: the modes, the
 application object, Ctrl+C.
 
-Thread: a loop belongs to the thread that runs it; only ``call_soon_threadsafe()`` may be
-called from another one.
+Thread: a loop belongs to the thread that runs it; only ``call_soon_threadsafe()`` may
+be called from another one.
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         if self._mode is not QiLoopMode.GUEST:
             raise RuntimeError(
                 "start can only be called for a loop operating in GUEST mode; "
-                f"this one is in {self._mode.value} mode: call set_mode(QiLoopMode.GUEST) "
-                "or run_forever()"
+                f"this one is in {self._mode.value} mode: "
+                "call set_mode(QiLoopMode.GUEST) or run_forever()"
             )
         host = self._new_host()
         self._run_forever_setup()
@@ -317,9 +317,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         if not self._in_turn and not (
             self.is_running() and tasks.current_task(self) is not None
         ):
-            raise RuntimeError(
-                "exec_modal must be called from a coroutine or callback"
-            )
+            raise RuntimeError("exec_modal must be called from a coroutine or callback")
         if self._modal_pending():
             raise RuntimeError(
                 "exec_modal: a function is already scheduled and pending; "
@@ -329,40 +327,44 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
 
     def _modal_failed(self, exc: BaseException) -> None:
         self.call_exception_handler(
-            {"message": "Exception in a function given to exec_modal()", "exception": exc}
+            {
+                "message": "Exception in a function given to exec_modal()",
+                "exception": exc,
+            }
         )
 
     # -------------------------------------------------------------- callbacks
 
-    def _callback_failed(self, handle: asyncio.Handle, exc: BaseException) -> None:
+    def _callback_failed(self, handle: Any, exc: BaseException) -> None:
         """Report what a callback raised; the core calls this."""
-        where = format_helpers._format_callback_source(  # type: ignore[attr-defined]
-            handle._callback, handle._args  # type: ignore[attr-defined]
-        )
+        where = format_helpers._format_callback_source(handle._callback, handle._args)
         context = {
             "message": f"Exception in callback {where}",
             "exception": exc,
             "handle": handle,
         }
-        if handle._source_traceback:  # type: ignore[attr-defined]
-            context["source_traceback"] = handle._source_traceback  # type: ignore[attr-defined]
+        if handle._source_traceback:
+            context["source_traceback"] = handle._source_traceback
         self.call_exception_handler(context)
 
-    def _run_timed(self, handle: asyncio.Handle) -> None:
+    def _run_timed(self, handle: Any) -> None:
         """Debug mode: run a callback and report it when it took long."""
         self._current_handle = handle
         begin = self.time()
         try:
             handle._run()
+            seconds = self.time() - begin
+            if seconds >= self.slow_callback_duration:
+                base_events.logger.warning(  # type: ignore[attr-defined]
+                    "Executing %s took %.3f seconds",
+                    base_events._format_handle(handle),  # type: ignore[attr-defined]
+                    seconds,
+                )
         finally:
             self._current_handle = None
-        seconds = self.time() - begin
-        if seconds >= self.slow_callback_duration:
-            base_events.logger.warning(  # type: ignore[attr-defined]
-                "Executing %s took %.3f seconds",
-                base_events._format_handle(handle),  # type: ignore[attr-defined]
-                seconds,
-            )
+            # The traceback of a task's exception leads to this frame: without this the
+            # task would stay alive for as long as its own exception does.
+            handle = None
 
     def _watch_foreign_selector(self) -> None:
         """Let Qt watch what a selector from the :mod:`selectors` module watches.

@@ -1,4 +1,4 @@
-"""modal: blocking Qt code (a dialog's exec) in a coroutine, without blocking asyncio."""
+"""modal: blocking Qt code, such as a dialog's exec(), in a coroutine."""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ def _asyncio_default_policy() -> Any:
         policy = getattr(unix_events, name, None)
         if policy is not None:
             return policy
-    raise AttributeError("asyncio has no event loop policies any more; use new_event_loop")
+    raise AttributeError(
+        "asyncio has no event loop policies any more; use new_event_loop"
+    )
 
 
 def make_policy_class(name: str) -> Any:

@@ -360,7 +360,7 @@ def _make_receiver_class(types: str) -> Any:
 def _decorated(function: Callable[..., Any], types: tuple[str, ...]) -> Any:
     from types import FunctionType
 
-    copy = FunctionType(function.__code__, function.__globals__, function.__name__)  # type: ignore[attr-defined]
+    copy = FunctionType(function.__code__, function.__globals__, function.__name__)
     return QtCore.pyqtSlot(*types)(copy)
 
 

@@ -103,7 +103,7 @@ def relays_of(receiver: Any) -> dict[Any, Any]:
         if relays is None:
             weakref.ref(receiver)  # raises here, before anything is stored
             relays = attributes[_ATTRIBUTE] = _Relays()
-        return relays  # type: ignore[no-any-return]
+        return relays
     key = id(receiver)
     entry = _homeless.get(key)
     if entry is None:

@@ -66,8 +66,15 @@ class _Subscription:
     """
 
     __slots__ = (
-        "_emitted", "_gone", "_links", "_living", "_loop", "_signal", "_thread"
-    )  # fmt: skip
+        "__weakref__",
+        "_emitted",
+        "_gone",
+        "_links",
+        "_living",
+        "_loop",
+        "_signal",
+        "_thread",
+    )
 
     def __init__(
         self,
@@ -121,11 +128,8 @@ class _Subscription:
     def _deliver(self, callback: Callable[[Any], Any], value: Any) -> None:
         if get_ident() == self._thread or self._loop is None:
             callback(value)
-            return
-        try:
-            self._loop.call_soon_threadsafe(callback, value)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+        else:
+            _post(self._loop, callback, value)
 
     def close(self) -> None:
         """Ends the connection; no callback is called any more.  On its own thread."""
@@ -134,6 +138,14 @@ class _Subscription:
             link.close()
         self._links.clear()
         self._signal = None
+
+
+def _post(loop: Any, callback: Callable[..., Any], *args: Any) -> None:
+    """Calls it on the thread of a loop, if that still runs."""
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        pass  # the loop is closed: on its thread nobody waits any more
 
 
 def _ignore(_: Any) -> None:
@@ -203,7 +215,7 @@ class _Wait:
             self._future.set_exception(_destroyed_error(text))
 
 
-class signalwait:  # noqa: N801 - a verb to its users, like asyncsignal
+class signalwait:
     """Wait for a signal that an action inside of the block emits.
 
     ::
@@ -327,7 +339,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-class asyncsignalstream:  # noqa: N801 - a verb to its users, like asyncsignal
+class asyncsignalstream:
     """The emissions of a signal, as an asynchronous iterator.
 
     ::
@@ -379,6 +391,12 @@ class asyncsignalstream:  # noqa: N801 - a verb to its users, like asyncsignal
             "asyncsignalstream",
         )
 
+    def __del__(self) -> None:
+        # Not reached by way of the connection: that knows the buffer only.
+        subscription = getattr(self, "_subscription", None)
+        if subscription is not None:
+            subscription.close()
+
     @property
     def dropped(self) -> int:
         """How many emissions did not fit into `maxsize`."""
@@ -421,13 +439,14 @@ class asyncsignalstream:  # noqa: N801 - a verb to its users, like asyncsignal
 # --- several signals -----------------------------------------------------------------
 
 
-class multisignal(Generic[_V]):  # noqa: N801 - stands for a signal
+class multisignal(Generic[_V]):
     """Several signals as one; each stands for a value.
 
     :param signal_map: maps bound signals to values of any kind.
 
-    ``which, args = await asyncsignal(multisignal({ok.clicked: True, no.clicked: False}))``
-    waits for either.  Making one connects nothing, and one may be connected often.
+    ``await asyncsignal(multisignal({ok.clicked: True, no.clicked: False}))`` waits for
+    either and gives ``(value, arguments)``.  Making one connects nothing, and one may
+    be connected often.
     """
 
     def __init__(self, signal_map: Mapping[Any, _V]) -> None:
@@ -487,16 +506,16 @@ def _tagged_slot(slot: Any, value: Any) -> Callable[..., Any]:
 
 
 def _delivering(value: Any) -> Callable[[Any, tuple[Any, ...]], None]:
-    loop, thread = _get_running_loop(), get_ident()
+    running, thread = _get_running_loop(), get_ident()
+    home = None if running is None else weakref.ref(running)
+    del running  # a connection must not keep a closed loop
 
     def call(slot: Any, args: tuple[Any, ...]) -> None:
         args = _qt.copy_signal_arguments(args)
-        if loop is None or get_ident() == thread:
+        loop = None if home is None else home()
+        if get_ident() == thread or home is None:
             slot(value, args)
-            return
-        try:
-            loop.call_soon_threadsafe(slot, value, args)
-        except RuntimeError:
-            pass  # the loop is closed, and the thread that connected is done with it
+        elif loop is not None:
+            _post(loop, slot, value, args)
 
     return call

@@ -24,6 +24,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
+from . import _hosts
 from ._relay import Relay, relay_for, relays_of, unbind
 from ._tasks import run_task
 
@@ -241,7 +242,8 @@ def _wrap_method(
     slot = relay.run_slot
     if slot.home is None or not _is_running(slot.home()):
         slot.home = _running_home()
-    return relay.wrapper(relay.slot_name)
+    wrapper: Callable[..., Any] = relay.wrapper(relay.slot_name)
+    return wrapper
 
 
 class _MethodRelay(Relay):
@@ -268,7 +270,9 @@ def _new_relay(receiver: Any, function: Any, options: Any) -> Relay:
     decorations = getattr(function, "__pyqtSignature__", None)
     if decorations is None:
         return _MethodRelay(receiver, slot)
-    return _decorated_relay_class(function.__name__, decorations)(receiver, slot)
+    relay_class = _decorated_relay_class(function.__name__, decorations)
+    relay: Relay = relay_class(receiver, slot)
+    return relay
 
 
 _decorated_relay_classes: dict[Any, Any] = {}
@@ -334,19 +338,17 @@ def _running_home() -> Any:
     return None if loop is None else weakref.ref(loop)
 
 
-def _is_running(loop: Any) -> bool:
+def _is_running(loop: Any) -> Any:
     return loop is not None and not loop.is_closed() and loop.is_running()
 
 
 def _called_by_qt(receiver: Any) -> bool:
     """Whether Qt is calling a slot, as far as the binding tells (PyQt does)."""
+    if _sender_of_call() is not None:
+        return True  # through a proxy
     for name in ("PyQt6", "PyQt5"):
         QtCore = sys.modules.get(name + ".QtCore")
-        if QtCore is None:
-            continue
-        if QtCore.QObject().sender() is not None:
-            return True  # through a proxy
-        if isinstance(receiver, QtCore.QObject):
+        if QtCore is not None and isinstance(receiver, QtCore.QObject):
             from . import _qt
 
             return not _qt.is_deleted(receiver) and receiver.sender() is not None
@@ -354,11 +356,17 @@ def _called_by_qt(receiver: Any) -> bool:
 
 
 def _sender_of_call() -> Any:
-    """Returns the sender of the signal that Qt is delivering, if it is told."""
+    """Returns the sender of the signal that Qt is delivering, if it is told.
+
+    A callback of the loop is not called by a signal, even if its host is.
+    """
     for name in ("PyQt6", "PyQt5"):
         QtCore = sys.modules.get(name + ".QtCore")
         if QtCore is not None:
-            return QtCore.QObject().sender()
+            sender = QtCore.QObject().sender()
+            if sender is None or sender.objectName() == _hosts.OBJECT_NAME:
+                return None
+            return sender
     return None
 
 
@@ -478,7 +486,7 @@ class _Slot:
                 self._cancel_with(receiver, group)
             elif self.cancel_with is not None:
                 self._cancel_with(self.cancel_with, group)
-        return group  # type: ignore[no-any-return]
+        return group
 
     def _receiver_of(self, args: tuple[Any, ...]) -> Any:
         """Returns the object whose method is called, None for a function."""
@@ -567,7 +575,7 @@ class _Slot:
 
         Returns the loop to use here, or None if the invocation was given to another.
         """
-        home = self.home() if self.home is not None else None
+        home: Any = self.home() if self.home is not None else None
         if _is_running(home):
             try:
                 home.call_soon_threadsafe(self.wrapper(), *_copy(args))

@@ -58,6 +58,7 @@ import_objects(qi_state *st)
         {&st->base_events, "asyncio", "base_events"},
         {&st->format_helpers, "asyncio", "format_helpers"},
         {&st->futures, "asyncio", "futures"},
+        {&st->tasks, "asyncio", "tasks"},
         {&st->SelectorKey, "selectors", "SelectorKey"},
         {&st->deque, "collections", "deque"},
         {&st->heappush, "heapq", "heappush"},
@@ -72,8 +73,11 @@ import_objects(qi_state *st)
     }
     st->write_to_self = PyObject_GetAttrString(st->selector_loop, "_write_to_self");
     st->empty_tuple = PyTuple_New(0);
+    st->create_task = PyObject_GetAttrString(st->selector_loop, "create_task");
     st->loop_kwnames = Py_BuildValue("(s)", "loop");
-    return st->write_to_self == NULL || st->empty_tuple == NULL || st->loop_kwnames == NULL
+    st->loop_name_kwnames = Py_BuildValue("(ss)", "loop", "name");
+    return st->write_to_self == NULL || st->empty_tuple == NULL || st->create_task == NULL
+                   || st->loop_kwnames == NULL || st->loop_name_kwnames == NULL
                ? -1
                : 0;
 }
@@ -196,11 +200,14 @@ core_free(void *module)
     (void)core_clear((PyObject *)module);
 }
 
+/* The macro brings its own comma. */
+/* clang-format off */
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, (void *)core_exec},
     QI_MODULE_COMPAT_SLOTS
     {0, NULL},
 };
+/* clang-format on */
 
 static struct PyModuleDef core_module = {
     PyModuleDef_HEAD_INIT,
@@ -214,8 +221,7 @@ static struct PyModuleDef core_module = {
     .m_free = core_free,
 };
 
-PyMODINIT_FUNC
-PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void);
 
 PyMODINIT_FUNC
 PyInit__core(void)

@@ -45,7 +45,7 @@ handle_clear_refs(qi_state *st, PyObject *h)
     Py_CLEAR(QI_SLOT(st, h, source_traceback));
     struct qi_handle_own *own = qi_handle_own(st, h);
     own->nargs = 0;
-    own->flags &= (uint8_t)~(QI_HANDLE_HAS_REPR | QI_HANDLE_ARGS_TUPLE);
+    own->flags &= (uint8_t) ~(QI_HANDLE_HAS_REPR | QI_HANDLE_ARGS_TUPLE);
     return 0;
 }
 
@@ -195,7 +195,8 @@ call_no_args(qi_state *st, PyObject *callback)
 {
     ternaryfunc call = Py_TYPE(callback)->tp_call;
 
-    if (call == NULL || PyType_HasFeature(Py_TYPE(callback), Py_TPFLAGS_HAVE_VECTORCALL)) {
+    if (call == NULL
+        || PyType_HasFeature(Py_TYPE(callback), Py_TPFLAGS_HAVE_VECTORCALL)) {
         return PyObject_CallNoArgs(callback);
     }
     return call(callback, st->empty_tuple, NULL);
@@ -417,7 +418,7 @@ handle_set_flag(PyObject *h, PyObject *value, void *flag)
         own->flags |= (uint8_t)(uintptr_t)flag;
     }
     else {
-        own->flags &= (uint8_t)~(uintptr_t)flag;
+        own->flags &= (uint8_t) ~(uintptr_t)flag;
     }
     return 0;
 }
@@ -473,7 +474,8 @@ handle_get_when(PyObject *h, void *Py_UNUSED(closure))
 
 static PyMethodDef handle_methods[] = {
     {"cancel", handle_cancel_method, METH_NOARGS,
-     PyDoc_STR("cancel($self, /)\n--\n\nCancel the callback; a second call does nothing.")},
+     PyDoc_STR(
+         "cancel($self, /)\n--\n\nCancel the callback; a second call does nothing.")},
     {"cancelled", handle_cancelled_method, METH_NOARGS,
      PyDoc_STR("cancelled($self, /)\n--\n\nTrue if the callback was cancelled.")},
     {"get_context", handle_get_context_method, METH_NOARGS,
@@ -484,7 +486,8 @@ static PyMethodDef handle_methods[] = {
 
 static PyMethodDef timer_methods[] = {
     {"cancel", handle_cancel_method, METH_NOARGS,
-     PyDoc_STR("cancel($self, /)\n--\n\nCancel the callback; a second call does nothing.")},
+     PyDoc_STR(
+         "cancel($self, /)\n--\n\nCancel the callback; a second call does nothing.")},
     {"cancelled", handle_cancelled_method, METH_NOARGS,
      PyDoc_STR("cancelled($self, /)\n--\n\nTrue if the callback was cancelled.")},
     {"get_context", handle_get_context_method, METH_NOARGS,
@@ -495,15 +498,17 @@ static PyMethodDef timer_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-#define COMMON_ATTRIBUTES                                                              \
-    {"_callback", handle_get_callback, NULL, NULL, NULL},                              \
-    {"_args", handle_get_args, NULL, NULL, NULL},                                      \
-    {"_context", handle_get_context, NULL, NULL, NULL},                                \
-    {"_loop", handle_get_loop, NULL, NULL, NULL},                                      \
-    {"_repr", handle_get_repr, NULL, NULL, NULL},                                      \
-    {"_source_traceback", handle_get_source_traceback, handle_set_source_traceback,    \
-     NULL, NULL},                                                                      \
-    {"_cancelled", handle_get_flag, handle_set_flag, NULL,                             \
+/* The macro brings its own comma. */
+/* clang-format off */
+#define COMMON_ATTRIBUTES                                                                \
+    {"_callback", handle_get_callback, NULL, NULL, NULL},                                \
+    {"_args", handle_get_args, NULL, NULL, NULL},                                        \
+    {"_context", handle_get_context, NULL, NULL, NULL},                                  \
+    {"_loop", handle_get_loop, NULL, NULL, NULL},                                        \
+    {"_repr", handle_get_repr, NULL, NULL, NULL},                                        \
+    {"_source_traceback", handle_get_source_traceback, handle_set_source_traceback,      \
+     NULL, NULL},                                                                        \
+    {"_cancelled", handle_get_flag, handle_set_flag, NULL,                               \
      (void *)(uintptr_t)QI_HANDLE_CANCELLED},
 
 static PyGetSetDef handle_attributes[] = {
@@ -518,6 +523,7 @@ static PyGetSetDef timer_attributes[] = {
     {"_when", handle_get_when, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
+/* clang-format on */
 
 static PyTypeObject *
 make_type(PyObject *module, const char *name, const char *doc, PyMethodDef *methods,

@@ -61,31 +61,26 @@ qi_is_handle(const qi_state *st, PyObject *h)
 }
 
 /* Reads the layout of asyncio's classes and makes both types.  0 or -1. */
-int
-qi_handle_init_types(PyObject *module, qi_state *st);
+int qi_handle_init_types(PyObject *module, qi_state *st);
 
 /* Releases the memory kept for new handles. */
-void
-qi_handle_clear_free_list(qi_state *st);
+void qi_handle_clear_free_list(qi_state *st);
 
 /* New handle, any thread with the GIL.  context NULL: a copy of the current one.
    debug: keeps the stack of the Python caller. */
-PyObject *
-qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop, PyObject *callback,
-              PyObject *const *args, Py_ssize_t nargs, PyObject *context, int debug);
+PyObject *qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop,
+                        PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *context, int debug);
 
 /* Calls the callback in the handle's context.  0, or -1 with the callback's exception
    set.  The caller holds a reference and has checked that it is not cancelled. */
-int
-qi_handle_call(qi_state *st, PyObject *h);
+int qi_handle_call(qi_state *st, PyObject *h);
 
 /* Marks the handle cancelled and lets go of callback and arguments; does not tell the
    loop.  0 or -1 (debug mode: its repr may fail). */
-int
-qi_handle_cancel(qi_state *st, PyObject *h, int debug);
+int qi_handle_cancel(qi_state *st, PyObject *h, int debug);
 
 /* seq() of struct qi_timers. */
-uint64_t
-qi_handle_seq(const void *h);
+uint64_t qi_handle_seq(const void *h);
 
 #endif

@@ -15,8 +15,10 @@ struct direction {
     int index; /* of the handle in the tuple (reader, writer) */
 };
 
-static const struct direction reading = {"_add_reader", "_remove_reader", QI_POLL_READ, 0};
-static const struct direction writing = {"_add_writer", "_remove_writer", QI_POLL_WRITE, 1};
+static const struct direction reading = {"_add_reader", "_remove_reader", QI_POLL_READ,
+                                         0};
+static const struct direction writing = {"_add_writer", "_remove_writer", QI_POLL_WRITE,
+                                         1};
 
 static int
 own_selector(const LoopObject *self)
@@ -33,7 +35,8 @@ handle_pair(const struct direction *dir, PyObject *handle, PyObject *other)
 
     if (pair != NULL) {
         PyTuple_SET_ITEM(pair, dir->index, Py_NewRef(handle));
-        PyTuple_SET_ITEM(pair, 1 - dir->index, Py_NewRef(other != NULL ? other : Py_None));
+        PyTuple_SET_ITEM(pair, 1 - dir->index,
+                         Py_NewRef(other != NULL ? other : Py_None));
     }
     return pair;
 }
@@ -102,7 +105,8 @@ watch_with(LoopObject *self, const struct direction *dir, PyObject *fileobj, int
         r = qi_selector_register(self->waiter, fileobj, fd, dir->event, pair);
     }
     else {
-        r = qi_selector_modify(self->waiter, fileobj, fd, watch->events | dir->event, pair);
+        r = qi_selector_modify(self->waiter, fileobj, fd, watch->events | dir->event,
+                               pair);
     }
     if (r == 0 && replaced != NULL) {
         r = cancel_handle(self, replaced);
@@ -131,9 +135,8 @@ add_watch(LoopObject *self, const struct direction *dir, PyObject *const *args,
     if (fd < 0) {
         return NULL;
     }
-    PyObject *handle =
-        qi_handle_new(self->st, self->st->HandleType, (PyObject *)self, args[1], args + 2,
-                      nargs - 2, NULL, self->debug);
+    PyObject *handle = qi_handle_new(self->st, self->st->HandleType, (PyObject *)self,
+                                     args[1], args + 2, nargs - 2, NULL, self->debug);
     if (handle != NULL && watch_with(self, dir, args[0], fd, handle) < 0) {
         Py_CLEAR(handle);
     }
@@ -305,7 +308,7 @@ loop_process_selector_events(LoopObject *self, PyObject *event_list)
     Py_RETURN_NONE;
 }
 
-#define FASTCALL(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
+#define FASTCALL(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL
 
 PyMethodDef qi_io_methods[] = {
     {"_add_reader", FASTCALL(loop_add_reader), NULL},

@@ -9,15 +9,16 @@
 
 #include <math.h>
 
-static qi_state *
-state_of_type(PyTypeObject *type);
+#define MAX_TASK_KEYWORDS 8 /* of create_task(); asyncio has three */
+
+static qi_state *state_of_type(PyTypeObject *type);
 
 double
 qi_loop_clock(LoopObject *self)
 {
     struct qi_host *host = self->host;
-    int64_t ns = host != NULL && host->now_ns != NULL ? host->now_ns(host->impl)
-                                                      : qi_clock_ns();
+    int64_t ns =
+        host != NULL && host->now_ns != NULL ? host->now_ns(host->impl) : qi_clock_ns();
     return (double)ns * 1e-9;
 }
 
@@ -155,7 +156,6 @@ qi_loop_reclaim_ready(LoopObject *self)
     }
     Py_DECREF(items);
     Py_CLEAR(self->ready_out);
-    self->attention &= ~QI_ATTENTION_READY_OUT;
     return 1;
 }
 
@@ -230,7 +230,8 @@ loop_get_ready(LoopObject *self, void *Py_UNUSED(closure))
         return NULL;
     }
     for (size_t i = 0; i < self->ready.len; i++) {
-        PyList_SET_ITEM(list, (Py_ssize_t)i, Py_NewRef((PyObject *)qi_ready_at(&self->ready, i)));
+        PyList_SET_ITEM(list, (Py_ssize_t)i,
+                        Py_NewRef((PyObject *)qi_ready_at(&self->ready, i)));
     }
     PyObject *out = PyObject_CallOneArg(self->st->deque, list);
     Py_DECREF(list);
@@ -242,7 +243,6 @@ loop_get_ready(LoopObject *self, void *Py_UNUSED(closure))
         Py_DECREF(handle);
     }
     self->ready_out = out;
-    self->attention |= QI_ATTENTION_READY_OUT;
     return Py_NewRef(out);
 }
 
@@ -255,7 +255,6 @@ drop_ready(LoopObject *self)
         Py_DECREF(handle);
     }
     Py_CLEAR(self->ready_out);
-    self->attention &= ~QI_ATTENTION_READY_OUT;
     self->batch_left = 0;
 }
 
@@ -278,7 +277,6 @@ loop_set_ready(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
     Py_INCREF(value);
     drop_ready(self);
     self->ready_out = value;
-    self->attention |= QI_ATTENTION_READY_OUT;
     return 0;
 }
 
@@ -375,7 +373,7 @@ qi_loop_kick(LoopObject *self)
 /*********** call_soon() and its relatives ***********/
 
 struct call_arguments {
-    PyObject *callback;    /* borrowed, as all here */
+    PyObject *callback; /* borrowed, as all here */
     PyObject *const *args;
     Py_ssize_t nargs;
     PyObject *context; /* NULL: copy the current one */
@@ -501,8 +499,8 @@ loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
     }
     /* A foreign selector does not hear the waiter: asyncio's own pipe wakes it. */
     if (qi_loop_hooked(self, QI_HOOK_WRITE_TO_SELF) || !qi_loop_is_plain(self)) {
-        PyObject *r =
-            PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_write_to_self, NULL);
+        PyObject *r = PyObject_CallMethodObjArgs((PyObject *)self,
+                                                 self->st->str_write_to_self, NULL);
         if (r == NULL) {
             Py_DECREF(handle);
             return NULL;
@@ -601,8 +599,7 @@ parse_seconds(PyObject *value, const char *function, const char *name, double *r
 }
 
 static PyObject *
-loop_call_at(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames)
+loop_call_at(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct call_arguments call;
     double when;
@@ -612,7 +609,8 @@ loop_call_at(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
         || qi_loop_check_open(self) < 0) {
         return NULL;
     }
-    if (QI_UNLIKELY(self->debug) && check_in_debug(self, call.callback, "call_at", 1) < 0) {
+    if (QI_UNLIKELY(self->debug)
+        && check_in_debug(self, call.callback, "call_at", 1) < 0) {
         return NULL;
     }
     return schedule_call(self, when, &call);
@@ -624,7 +622,8 @@ loop_time_of_instance(LoopObject *self)
     if (!qi_loop_hooked(self, QI_HOOK_TIME)) {
         return qi_loop_clock(self);
     }
-    PyObject *now = PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_time, NULL);
+    PyObject *now =
+        PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_time, NULL);
     if (now == NULL) {
         return -1.0;
     }
@@ -789,11 +788,86 @@ loop_create_future(LoopObject *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     PyObject *stack[2] = {NULL, (PyObject *)self};
-    PyObject *result = PyObject_Vectorcall(future, stack + 1,
-                                           0 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                           self->st->loop_kwnames);
+    PyObject *result = PyObject_Vectorcall(
+        future, stack + 1, 0 | PY_VECTORCALL_ARGUMENTS_OFFSET, self->st->loop_kwnames);
     Py_DECREF(future);
     return result;
+}
+
+/* ("loop", *kwnames); the two forms that asyncio itself uses are made once. */
+static PyObject *
+task_kwnames(qi_state *st, PyObject *kwnames)
+{
+    Py_ssize_t given = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+
+    if (given == 0) {
+        return Py_NewRef(st->loop_kwnames);
+    }
+    if (given == 1
+        && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "name") == 0) {
+        return Py_NewRef(st->loop_name_kwnames);
+    }
+    return PySequence_Concat(st->loop_kwnames, kwnames);
+}
+
+/* asyncio.Task(coro, loop=self, **kwargs) without a Python frame in between. */
+static PyObject *
+new_task(LoopObject *self, PyObject *const *args, PyObject *kwnames)
+{
+    Py_ssize_t given = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    PyObject *stack[MAX_TASK_KEYWORDS + 3];
+    PyObject *result = NULL;
+    PyObject *names = task_kwnames(self->st, kwnames);
+    /* Looked up each time: tests swap asyncio.tasks.Task. */
+    PyObject *task_type = PyObject_GetAttrString(self->st->tasks, "Task");
+
+    if (names != NULL && task_type != NULL) {
+        stack[0] = NULL;
+        stack[1] = args[0];
+        stack[2] = (PyObject *)self;
+        for (Py_ssize_t i = 0; i < given; i++) {
+            stack[3 + i] = args[1 + i];
+        }
+        result = PyObject_Vectorcall(task_type, stack + 1,
+                                     1 | PY_VECTORCALL_ARGUMENTS_OFFSET, names);
+    }
+    Py_XDECREF(task_type);
+    Py_XDECREF(names);
+    return result;
+}
+
+static PyObject *
+loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    Py_ssize_t given = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+
+    if (self->task_factory == NULL && !self->debug && nargs == 1
+        && given <= MAX_TASK_KEYWORDS) {
+        return qi_loop_check_open(self) < 0 ? NULL : new_task(self, args, kwnames);
+    }
+    /* A factory, debug mode, an unusual call: asyncio's own code. */
+    PyObject *method = PyObject_CallMethod(self->st->create_task, "__get__", "O", self);
+    if (method == NULL) {
+        return NULL;
+    }
+    PyObject *task = PyObject_Vectorcall(method, args, (size_t)nargs, kwnames);
+    Py_DECREF(method);
+    return task;
+}
+
+static PyObject *
+loop_get_task_factory(LoopObject *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->task_factory != NULL ? self->task_factory : Py_None);
+}
+
+static int
+loop_set_task_factory(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    Py_XSETREF(self->task_factory,
+               value == NULL || value == Py_None ? NULL : Py_NewRef(value));
+    return 0;
 }
 
 static PyObject *
@@ -853,13 +927,13 @@ loop_close_waiter(LoopObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 loop_statistics(LoopObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_BuildValue(
-        "{sK sK sK sK sK sK}", "turns", (unsigned long long)self->stats.turns,
-        "iterations", (unsigned long long)self->stats.iterations, "callbacks",
-        (unsigned long long)self->stats.callbacks, "polls",
-        (unsigned long long)self->stats.polls, "wakeups",
-        (unsigned long long)self->stats.wakeups, "slices",
-        (unsigned long long)self->stats.slices);
+    return Py_BuildValue("{sK sK sK sK sK sK}", "turns",
+                         (unsigned long long)self->stats.turns, "iterations",
+                         (unsigned long long)self->stats.iterations, "callbacks",
+                         (unsigned long long)self->stats.callbacks, "polls",
+                         (unsigned long long)self->stats.polls, "wakeups",
+                         (unsigned long long)self->stats.wakeups, "slices",
+                         (unsigned long long)self->stats.slices);
 }
 
 /*********** attributes ***********/
@@ -883,8 +957,8 @@ loop_set_selector(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
     }
     int known = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->st->stdlib_selectors); i++) {
-        known |= (PyObject *)Py_TYPE(value)
-                 == PyTuple_GET_ITEM(self->st->stdlib_selectors, i);
+        known |=
+            (PyObject *)Py_TYPE(value) == PyTuple_GET_ITEM(self->st->stdlib_selectors, i);
     }
     self->opaque_selector = !known && value != (PyObject *)self->waiter;
     Py_INCREF(value);
@@ -921,17 +995,6 @@ loop_set_stopping(LoopObject *self, PyObject *value, void *offset)
     if (self->stopping) {
         qi_loop_kick(self); /* a sleeping host has to notice */
     }
-    return 0;
-}
-
-static int
-loop_set_debug(LoopObject *self, PyObject *value, void *offset)
-{
-    if (loop_set_int(self, value, offset) < 0) {
-        return -1;
-    }
-    self->attention &= ~QI_ATTENTION_DEBUG;
-    self->attention |= self->debug ? QI_ATTENTION_DEBUG : 0;
     return 0;
 }
 
@@ -1067,11 +1130,14 @@ static PyGetSetDef loop_attributes[] = {
     {"_timer_cancelled_count", (getter)loop_get_cancelled_count,
      (setter)loop_set_cancelled_count, NULL, NULL},
     {"_selector", (getter)loop_get_selector, (setter)loop_set_selector, NULL, NULL},
+    {"_task_factory", (getter)loop_get_task_factory, (setter)loop_set_task_factory, NULL,
+     NULL},
     {"_clock_resolution", (getter)loop_get_clock_resolution,
      (setter)loop_set_clock_resolution, NULL, NULL},
     {"_closed", (getter)loop_get_int, (setter)loop_set_int, NULL, OFFSET(closed)},
-    {"_stopping", (getter)loop_get_int, (setter)loop_set_stopping, NULL, OFFSET(stopping)},
-    {"_debug", (getter)loop_get_int, (setter)loop_set_debug, NULL, OFFSET(debug)},
+    {"_stopping", (getter)loop_get_int, (setter)loop_set_stopping, NULL,
+     OFFSET(stopping)},
+    {"_debug", (getter)loop_get_int, (setter)loop_set_int, NULL, OFFSET(debug)},
     {"_sigint_pending", (getter)loop_get_int, (setter)loop_set_int, NULL,
      OFFSET(sigint_pending)},
     {"_opaque_selector", (getter)loop_get_int, NULL, NULL, OFFSET(opaque_selector)},
@@ -1140,6 +1206,7 @@ loop_traverse(LoopObject *self, visitproc visit, void *arg)
     Py_VISIT((PyObject *)self->waiter);
     Py_VISIT(self->selector);
     Py_VISIT(self->modal);
+    Py_VISIT(self->task_factory);
     Py_VISIT(self->interruption);
     return 0;
 }
@@ -1152,6 +1219,7 @@ loop_clear(LoopObject *self)
     Py_CLEAR(self->selector);
     Py_CLEAR(self->waiter);
     Py_CLEAR(self->modal);
+    Py_CLEAR(self->task_factory);
     Py_CLEAR(self->interruption);
     return 0;
 }
@@ -1171,8 +1239,8 @@ loop_dealloc(LoopObject *self)
     Py_DECREF(type);
 }
 
-#define FASTCALL(function)                                                             \
-    (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
+#define FASTCALL(function)                                                               \
+    (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef queue_methods[] = {
     {"call_soon", FASTCALL(loop_call_soon),
@@ -1197,6 +1265,10 @@ static PyMethodDef queue_methods[] = {
      PyDoc_STR("is_closed($self, /)\n--\n\nTrue after close().")},
     {"create_future", (PyCFunction)loop_create_future, METH_NOARGS,
      PyDoc_STR("create_future($self, /)\n--\n\nA new asyncio.Future of this loop.")},
+    {"create_task", FASTCALL(loop_create_task),
+     PyDoc_STR("create_task($self, coro, /, **kwargs)\n--\n\n"
+               "Wrap a coroutine in a task that starts in the next iteration; see\n"
+               "asyncio, which also defines the keyword arguments.")},
     {"statistics", (PyCFunction)loop_statistics, METH_NOARGS,
      PyDoc_STR("statistics($self, /)\n--\n\n"
                "Counters since the loop was made, as a dict: turns (times Qt gave the\n"
@@ -1212,7 +1284,8 @@ static PyMethodDef queue_methods[] = {
 };
 
 static PyType_Slot loop_slots[] = {
-    {Py_tp_doc, (void *)"The C half of a qtinter event loop; see qtinter.QiBaseEventLoop."},
+    {Py_tp_doc,
+     (void *)"The C half of a qtinter event loop; see qtinter.QiBaseEventLoop."},
     {Py_tp_new, (void *)loop_new},
     {Py_tp_dealloc, (void *)loop_dealloc},
     {Py_tp_traverse, (void *)loop_traverse},

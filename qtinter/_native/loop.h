@@ -32,9 +32,9 @@
 /* Who gives the loop its turns. */
 enum qi_running {
     QI_NOT_RUNNING = 0,
-    QI_RUNNING_NATIVE,   /* run_forever() without Qt */
-    QI_RUNNING_NESTED,   /* run_forever() inside host->enter() */
-    QI_RUNNING_ATTACHED  /* between start() and stop() */
+    QI_RUNNING_NATIVE,  /* run_forever() without Qt */
+    QI_RUNNING_NESTED,  /* run_forever() inside host->enter() */
+    QI_RUNNING_ATTACHED /* between start() and stop() */
 };
 
 /* Methods that a subclass or an instance may replace.  While one is replaced, an
@@ -48,16 +48,13 @@ enum {
     QI_HOOK_WRITE_TO_SELF = 1 << 5,
     QI_HOOK_TIMER_CANCELLED = 1 << 6
 };
-#define QI_HOOKS_OF_ITERATION                                                          \
+#define QI_HOOKS_OF_ITERATION                                                            \
     (QI_HOOK_PROCESS_EVENTS | QI_HOOK_RUN_ONCE | QI_HOOK_SELECTOR | QI_HOOK_TIME)
 
-/* Reasons to look up between two callbacks; one branch when there is none.  The probe
-   of the inspector becomes one of them. */
+/* Reasons to look up between two callbacks; one branch when there is none. */
 enum {
-    QI_ATTENTION_READY_OUT = 1 << 0, /* somebody holds loop._ready */
-    QI_ATTENTION_MODAL = 1 << 1,     /* exec_modal() was called */
-    QI_ATTENTION_INTERRUPT = 1 << 2, /* a slot handed over an exception */
-    QI_ATTENTION_DEBUG = 1 << 3      /* time every callback */
+    QI_ATTENTION_MODAL = 1 << 0,    /* exec_modal() was called */
+    QI_ATTENTION_INTERRUPT = 1 << 1 /* a slot handed over an exception */
 };
 
 struct qi_statistics {
@@ -98,11 +95,12 @@ typedef struct {
     int closed;
     int stopping;
     int debug;
+    PyObject *task_factory;  /* owned; NULL: asyncio.Task */
     unsigned long thread_id; /* of the thread that runs the loop; 0: none */
 
     /* running */
     enum qi_running running;
-    struct qi_host *host;  /* owned; NULL unless nested or attached */
+    struct qi_host *host; /* owned; NULL unless nested or attached */
     unsigned long host_thread_id;
     const char *host_name; /* static; of the host in use or of the last one */
     int in_turn;           /* an iteration is on the C stack and not inside a modal */
@@ -116,17 +114,16 @@ typedef struct {
     PyObject *interruption; /* exception that ended the run */
 
     /* pacing, see run.c */
-    double now;             /* last reading of the clock, seconds */
-    int clock_in;           /* callbacks until the next reading */
+    double now;   /* last reading of the clock, seconds */
+    int clock_in; /* callbacks until the next reading */
     int clock_every;
-    int quiet_polls;        /* polls in a row that found nothing */
-    size_t since_poll;      /* callbacks since the last poll */
+    int quiet_polls;   /* polls in a row that found nothing */
+    size_t since_poll; /* callbacks since the last poll */
 
     struct qi_statistics stats;
 } LoopObject;
 
-int
-qi_loop_init_type(PyObject *module, qi_state *st);
+int qi_loop_init_type(PyObject *module, qi_state *st);
 
 /* The fast path holds: nothing an iteration uses was replaced. */
 static inline int
@@ -146,47 +143,36 @@ qi_loop_hooked(const LoopObject *self, unsigned hook)
 /*--- loop.c ---*/
 
 /* Looks which methods the loop's class replaces. */
-int
-qi_loop_find_class_hooks(LoopObject *self);
+int qi_loop_find_class_hooks(LoopObject *self);
 
 /* Appends a handle to the ready queue; steals the reference.  0 or -1. */
-int
-qi_loop_push_ready(LoopObject *self, PyObject *handle);
+int qi_loop_push_ready(LoopObject *self, PyObject *handle);
 
 /* Work was queued: asks for a turn unless one is on the stack anyway.  Any thread. */
-void
-qi_loop_kick(LoopObject *self);
+void qi_loop_kick(LoopObject *self);
 
 /* Takes a deque or list that was handed out back into the C queue when nobody else
    holds it any more.  1: the C queue is in force, 0: still held, -1: error. */
-int
-qi_loop_reclaim_ready(LoopObject *self);
-int
-qi_loop_reclaim_scheduled(LoopObject *self);
+int qi_loop_reclaim_ready(LoopObject *self);
+int qi_loop_reclaim_scheduled(LoopObject *self);
 
 /* Number of entries in the ready queue, wherever it is. */
-Py_ssize_t
-qi_loop_ready_len(LoopObject *self);
+Py_ssize_t qi_loop_ready_len(LoopObject *self);
 
 /* A timer handle in the heap is being cancelled.  0 or -1. */
-int
-qi_loop_timer_cancelled(LoopObject *self, PyObject *handle);
+int qi_loop_timer_cancelled(LoopObject *self, PyObject *handle);
 
 /* The callback of a handle raised (exception set): 0 when it was reported,
    -1 with KeyboardInterrupt or SystemExit still set. */
-int
-qi_loop_report_callback(LoopObject *self, PyObject *handle);
+int qi_loop_report_callback(LoopObject *self, PyObject *handle);
 
 /* time.monotonic() in C. */
-double
-qi_loop_clock(LoopObject *self);
+double qi_loop_clock(LoopObject *self);
 
-int
-qi_loop_check_open(LoopObject *self);
+int qi_loop_check_open(LoopObject *self);
 
 /* The waiter, made if there is none; borrowed, NULL with an exception. */
-SelectorObject *
-qi_loop_ensure_waiter(LoopObject *self);
+SelectorObject *qi_loop_ensure_waiter(LoopObject *self);
 
 /*--- run.c ---*/
 
@@ -194,21 +180,18 @@ extern PyMethodDef qi_run_methods[];
 
 /* Releases the host; a host that belongs to another thread is left alone, because its
    Qt objects must not be deleted from here. */
-void
-qi_loop_drop_host(LoopObject *self);
+void qi_loop_drop_host(LoopObject *self);
 
 /*--- io.c ---*/
 
 extern PyMethodDef qi_io_methods[];
 
 /* Queues the handles of a ready descriptor.  0 or -1. */
-int
-qi_loop_deliver(LoopObject *self, PyObject *fileobj, PyObject *data, int events);
+int qi_loop_deliver(LoopObject *self, PyObject *fileobj, PyObject *data, int events);
 
 /*--- pyhost.c ---*/
 
 /* A qi_host over a Python object with the same methods; NULL with an exception. */
-struct qi_host *
-qi_pyhost_new(PyObject *object);
+struct qi_host *qi_pyhost_new(PyObject *object);
 
 #endif

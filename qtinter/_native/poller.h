@@ -45,39 +45,30 @@ struct qi_poller {
 };
 
 /* 0 or -errno; on failure nothing is left open. */
-int
-qi_poller_init(struct qi_poller *p);
+int qi_poller_init(struct qi_poller *p);
 
 /* Closes what is open; a second call does nothing. */
-void
-qi_poller_fini(struct qi_poller *p);
+void qi_poller_fini(struct qi_poller *p);
 
 /* Watch a descriptor that is not watched / change it / forget it. */
-int
-qi_poller_add(struct qi_poller *p, int fd, int events);
-int
-qi_poller_modify(struct qi_poller *p, int fd, int old_events, int events);
-int
-qi_poller_remove(struct qi_poller *p, int fd, int old_events);
+int qi_poller_add(struct qi_poller *p, int fd, int events);
+int qi_poller_modify(struct qi_poller *p, int fd, int old_events, int events);
+int qi_poller_remove(struct qi_poller *p, int fd, int old_events);
 
 /* Waits at most timeout_ms (-1: for ever, 0: not at all) and fills at most max events.
    0 or -errno (-EINTR when a signal came). */
-int
-qi_poller_wait(struct qi_poller *p, int timeout_ms, struct qi_poll_event *events, int max,
-               struct qi_poll_result *ret);
+int qi_poller_wait(struct qi_poller *p, int timeout_ms, struct qi_poll_event *events,
+                   int max, struct qi_poll_result *ret);
 
 /* Makes qi_poller_wait() report a deadline at deadline_ns (CLOCK_MONOTONIC).  An
    earlier deadline already in force stays: being called once too early is cheaper
    than a system call each time the nearest timer is cancelled. */
-int
-qi_poller_arm(struct qi_poller *p, int64_t deadline_ns);
+int qi_poller_arm(struct qi_poller *p, int64_t deadline_ns);
 
 /* [any]  Makes qi_poller_wait() report a wakeup; async-signal-safe on Linux. */
-int
-qi_poller_wake(struct qi_poller *p);
+int qi_poller_wake(struct qi_poller *p);
 
 /* The monotonic clock, nanoseconds: the clock of time.monotonic(). */
-int64_t
-qi_clock_ns(void);
+int64_t qi_clock_ns(void);
 
 #endif

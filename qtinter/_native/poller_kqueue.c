@@ -81,8 +81,8 @@ qi_poller_modify(struct qi_poller *p, int fd, int old_events, int events)
         if (had == want) {
             continue;
         }
-        int r = change(p, (uintptr_t)fd, directions[i].filter,
-                       want ? EV_ADD : EV_DELETE, 0, 0);
+        int r = change(p, (uintptr_t)fd, directions[i].filter, want ? EV_ADD : EV_DELETE,
+                       0, 0);
         if (r < 0) {
             return r;
         }

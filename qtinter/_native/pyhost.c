@@ -14,8 +14,8 @@
 #include "loop.h"
 
 struct pyhost {
-    PyObject *object;   /* owned */
-    PyObject *turn;     /* owned; the callable given to start(), NULL when stopped */
+    PyObject *object; /* owned */
+    PyObject *turn;   /* owned; the callable given to start(), NULL when stopped */
 };
 
 /* Behind the callable: what it calls, cut off by stop(). */
@@ -208,8 +208,8 @@ static void
 pyhost_arm(void *impl, int64_t deadline_ns)
 {
     struct pyhost *self = impl;
-    finish_call(self, PyObject_CallMethod(self->object, "arm", "L",
-                                          (long long)deadline_ns));
+    finish_call(self,
+                PyObject_CallMethod(self->object, "arm", "L", (long long)deadline_ns));
 }
 
 static void
@@ -252,7 +252,8 @@ qi_pyhost_new(PyObject *object)
 
     for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
         if (!PyObject_HasAttrString(object, required[i])) {
-            PyErr_Format(PyExc_TypeError, "%.100s cannot be a host: it has no method %s()",
+            PyErr_Format(PyExc_TypeError,
+                         "%.100s cannot be a host: it has no method %s()",
                          Py_TYPE(object)->tp_name, required[i]);
             return NULL;
         }

@@ -38,11 +38,11 @@
 
 #if defined(__GLIBCXX__)
 #  include <cxxabi.h>
-#  define QI_RETHROW_FORCED_UNWIND                                                     \
-    catch (abi::__forced_unwind &)                                                     \
-    {                                                                                  \
-      throw;                                                                           \
-    }
+#  define QI_RETHROW_FORCED_UNWIND                                                       \
+      catch (abi::__forced_unwind &)                                                     \
+      {                                                                                  \
+          throw;                                                                         \
+      }
 /* The unwinder gives no object, and UBSan takes offence at the null reference. */
 #  define QI_CATCHES_FORCED_UNWIND __attribute__((no_sanitize("undefined")))
 #else

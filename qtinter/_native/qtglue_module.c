@@ -61,20 +61,19 @@ static int
 module_exec(PyObject *Py_UNUSED(module))
 {
     if (!qi_qt_runtime_is_compatible()) {
-        PyErr_Format(
-            PyExc_ImportError,
-            "qtinter._qtglue was compiled against Qt %s and does not work with "
-            "Qt %s, which is loaded in this process",
-            qi_qt_compiled_version(), qi_qt_runtime_version());
+        PyErr_Format(PyExc_ImportError,
+                     "qtinter._qtglue was compiled against Qt %s and does not work with "
+                     "Qt %s, which is loaded in this process",
+                     qi_qt_compiled_version(), qi_qt_runtime_version());
         return -1;
     }
     return 0;
 }
 
 static PyMethodDef module_methods[] = {
-    {"new_host",   qtglue_new_host,   METH_NOARGS, new_host_doc  },
+    {"new_host", qtglue_new_host, METH_NOARGS, new_host_doc},
     {"qt_version", qtglue_qt_version, METH_NOARGS, qt_version_doc},
-    {NULL,         NULL,              0,           NULL          },
+    {NULL, NULL, 0, NULL},
 };
 
 /* No Py_mod_multiple_interpreters slot: Qt's objects belong to the process, so an
@@ -82,7 +81,7 @@ static PyMethodDef module_methods[] = {
    No state and no global variable: a second module object is harmless. */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, (void *)module_exec},
-    {0,           NULL               },
+    {0, NULL},
 };
 
 static struct PyModuleDef module_def = {

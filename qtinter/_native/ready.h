@@ -21,16 +21,13 @@ struct qi_ready {
     size_t len;
 };
 
-void
-qi_ready_init(struct qi_ready *q);
+void qi_ready_init(struct qi_ready *q);
 
 /* Releases the memory; the items are the caller's business. */
-void
-qi_ready_fini(struct qi_ready *q);
+void qi_ready_fini(struct qi_ready *q);
 
 /* Doubles the capacity.  0, or -1 when there is no memory. */
-int
-qi_ready_grow(struct qi_ready *q);
+int qi_ready_grow(struct qi_ready *q);
 
 /* 0, or -1 when there is no memory. */
 static inline int

@@ -228,8 +228,8 @@ poll_waiter(LoopObject *self, int block)
     self->since_poll = 0;
     if (block) {
         self->quiet_polls = 0;
-        Py_BEGIN_ALLOW_THREADS
-        r = qi_poller_wait(&waiter->poller, -1, events, MAX_EVENTS, &got);
+        Py_BEGIN_ALLOW_THREADS r =
+            qi_poller_wait(&waiter->poller, -1, events, MAX_EVENTS, &got);
         Py_END_ALLOW_THREADS
     }
     else {
@@ -366,8 +366,7 @@ time_is_up(LoopObject *self, double end)
     return now >= end;
 }
 
-static int
-run_modal(LoopObject *self);
+static int run_modal(LoopObject *self);
 
 /* What the attention bits ask for, between two callbacks.  0: go on, 1: end the turn,
    -1: error. */
@@ -389,8 +388,6 @@ pay_attention(LoopObject *self)
     return 0;
 }
 
-#define ATTENTION_BETWEEN_CALLBACKS (QI_ATTENTION_INTERRUPT | QI_ATTENTION_MODAL)
-
 /* Runs what is left of the batch, until `end` (seconds) if that is positive. */
 static enum turn_result
 run_batch(LoopObject *self, double end)
@@ -409,7 +406,7 @@ run_batch(LoopObject *self, double end)
             self->batch_left = 0;
             return TURN_ERROR;
         }
-        if (QI_UNLIKELY(self->attention & ATTENTION_BETWEEN_CALLBACKS)) {
+        if (QI_UNLIKELY(self->attention)) {
             r = pay_attention(self);
             if (r != 0) {
                 self->batch_left = 0;
@@ -458,7 +455,8 @@ begin_iteration(LoopObject *self, int block)
             r = poll_waiter(self, 1);
         }
     }
-    else if (r == 0 && (self->quiet_polls < QUIET_POLLS || self->since_poll >= POLL_EVERY)) {
+    else if (r == 0
+             && (self->quiet_polls < QUIET_POLLS || self->since_poll >= POLL_EVERY)) {
         r = poll_waiter(self, 0);
     }
     if (r == 0 && self->timers.len > 0) {
@@ -485,7 +483,8 @@ begin_iteration(LoopObject *self, int block)
 static double
 time_of_instance(LoopObject *self)
 {
-    PyObject *now = PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_time, NULL);
+    PyObject *now =
+        PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_time, NULL);
     double seconds = now == NULL ? -1.0 : PyFloat_AsDouble(now);
     Py_XDECREF(now);
     return seconds;
@@ -530,7 +529,8 @@ select_and_process(LoopObject *self, int block)
     self->stats.polls++;
     selector = PyObject_GetAttr((PyObject *)self, self->st->str_selector);
     if (selector != NULL) {
-        events = PyObject_CallMethodObjArgs(selector, self->st->str_select, timeout, NULL);
+        events =
+            PyObject_CallMethodObjArgs(selector, self->st->str_select, timeout, NULL);
     }
     if (events != NULL) {
         r = PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_process_events,
@@ -568,7 +568,8 @@ begin_replaced_iteration(LoopObject *self, int block)
     }
     if (r == 0) {
         self->now = time_of_instance(self);
-        r = self->now == -1.0 && PyErr_Occurred() ? -1 : queue_due_timers(self, self->now);
+        r = self->now == -1.0 && PyErr_Occurred() ? -1
+                                                  : queue_due_timers(self, self->now);
     }
     if (return_scheduled(self, list) < 0 || r < 0) {
         return -1;
@@ -607,7 +608,8 @@ loop_run_once(LoopObject *self, PyObject *Py_UNUSED(ignored))
 static int
 run_once_of_instance(LoopObject *self)
 {
-    PyObject *r = PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_run_once, NULL);
+    PyObject *r =
+        PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_run_once, NULL);
     Py_XDECREF(r);
     return r == NULL ? -1 : 0;
 }
@@ -690,41 +692,52 @@ replaced_turn(LoopObject *self)
     return len > 0 || selector_is_opaque(self) ? TURN_MORE : TURN_IDLE;
 }
 
+static int
+watch_foreign_selector(LoopObject *self)
+{
+    PyObject *r = PyObject_CallMethod((PyObject *)self, "_watch_foreign_selector", NULL);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/* The loop's clock may be its own: only the distance to the deadline counts. */
+static int
+arm_for_instance(LoopObject *self)
+{
+    const struct qi_timer *top = qi_timers_top(&self->timers);
+
+    if (top == NULL) {
+        return 0;
+    }
+    double now = time_of_instance(self);
+    if (now == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    double left = top->when - now;
+    left = left < 0 ? 0 : left > FAR_SECONDS ? FAR_SECONDS : left;
+    int r =
+        qi_poller_arm(&self->waiter->poller, qi_clock_ns() + (int64_t)ceil(left * 1e9));
+    return r < 0 ? raise_poll_error(r) : 0;
+}
+
 /* Before the host sleeps: its alarm, and its copy of what a foreign selector watches. */
 static int
 prepare_sleep(LoopObject *self)
 {
-    if (qi_loop_is_plain(self)) {
-        return self->scheduled_out == NULL || qi_loop_reclaim_scheduled(self) >= 0
-                   ? arm_waiter(self)
-                   : -1;
-    }
-    PyObject *r = PyObject_CallMethod((PyObject *)self, "_watch_foreign_selector", NULL);
-    if (r == NULL) {
-        return -1;
-    }
-    Py_DECREF(r);
     PyObject *list;
+    int r;
+
     if (borrow_scheduled(self, &list) < 0) {
         return -1;
     }
-    int armed = 0;
-    const struct qi_timer *top = qi_timers_top(&self->timers);
-    if (top != NULL) {
-        /* The loop's clock may be its own: only the distance counts. */
-        double now = time_of_instance(self);
-        double left = top->when - now;
-        if (now == -1.0 && PyErr_Occurred()) {
-            armed = -1;
-        }
-        else {
-            left = left < 0 ? 0 : left > FAR_SECONDS ? FAR_SECONDS : left;
-            armed = qi_poller_arm(&self->waiter->poller,
-                                  qi_clock_ns() + (int64_t)ceil(left * 1e9));
-            armed = armed < 0 ? raise_poll_error(armed) : 0;
-        }
+    if (qi_loop_is_plain(self)) {
+        r = arm_waiter(self);
     }
-    return return_scheduled(self, list) < 0 || armed < 0 ? -1 : 0;
+    else {
+        r = watch_foreign_selector(self);
+        r = r < 0 ? -1 : arm_for_instance(self);
+    }
+    return return_scheduled(self, list) < 0 || r < 0 ? -1 : 0;
 }
 
 static void
@@ -775,9 +788,9 @@ give_turn(LoopObject *self)
         result = TURN_ERROR;
     }
     else {
-        int r = self->attention & ATTENTION_BETWEEN_CALLBACKS ? pay_attention(self) : 0;
-        result = r < 0    ? TURN_ERROR
-                 : r == 1 ? (self->stopping ? TURN_STOP : TURN_MORE)
+        int r = self->attention ? pay_attention(self) : 0;
+        result = r < 0                    ? TURN_ERROR
+                 : r == 1                 ? (self->stopping ? TURN_STOP : TURN_MORE)
                  : qi_loop_is_plain(self) ? plain_turn(self)
                                           : replaced_turn(self);
     }
@@ -958,8 +971,8 @@ start_host(LoopObject *self, PyObject *object, enum qi_running running)
     self->host_thread_id = PyThread_get_thread_ident();
     if (host->start(host->impl, self->waiter->poller.fd, hosted_turn, self) < 0) {
         if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_RuntimeError, "the %s Qt host cannot start: %s", host->name,
-                         host->error(host->impl));
+            PyErr_Format(PyExc_RuntimeError, "the %s Qt host cannot start: %s",
+                         host->name, host->error(host->impl));
         }
         free_host(host);
         return -1;
@@ -1036,8 +1049,7 @@ loop_run_nested(LoopObject *self, PyObject *host_object)
         code = host->enter(host->impl);
     }
     else {
-        Py_BEGIN_ALLOW_THREADS
-        code = host->enter(host->impl);
+        Py_BEGIN_ALLOW_THREADS code = host->enter(host->impl);
         Py_END_ALLOW_THREADS
     }
     int ended = self->ended;
@@ -1047,7 +1059,8 @@ loop_run_nested(LoopObject *self, PyObject *host_object)
         return NULL;
     }
     if (!ended && code != 0) {
-        return PyErr_Format(PyExc_RuntimeError, "Qt event loop exited with code '%d'", code);
+        return PyErr_Format(PyExc_RuntimeError, "Qt event loop exited with code '%d'",
+                            code);
     }
     Py_RETURN_NONE;
 }

@@ -7,8 +7,7 @@
 
 #define MAX_EVENTS 128
 
-static qi_state *
-state_of_type(PyTypeObject *type);
+static qi_state *state_of_type(PyTypeObject *type);
 
 /*********** the table ***********/
 
@@ -339,10 +338,9 @@ wait_without_gil(SelectorObject *self, int timeout_ms, struct qi_poll_event *eve
 {
     int r;
 
-    Py_BEGIN_ALLOW_THREADS
-    r = qi_poller_wait(&self->poller, timeout_ms, events, MAX_EVENTS, result);
-    Py_END_ALLOW_THREADS
-    return r;
+    Py_BEGIN_ALLOW_THREADS r =
+        qi_poller_wait(&self->poller, timeout_ms, events, MAX_EVENTS, result);
+    Py_END_ALLOW_THREADS return r;
 }
 
 static PyObject *
@@ -478,8 +476,7 @@ static PyMethodDef selector_methods[] = {
      METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("register($self, /, fileobj, events, data=None)\n--\n\n"
                "Watch a descriptor; see selectors.BaseSelector.register().")},
-    {"modify", (PyCFunction)(void (*)(void))selector_modify,
-     METH_VARARGS | METH_KEYWORDS,
+    {"modify", (PyCFunction)(void (*)(void))selector_modify, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("modify($self, /, fileobj, events, data=None)\n--\n\n"
                "Change events and data of a watched descriptor.")},
     {"unregister", (PyCFunction)selector_unregister, METH_O,
@@ -487,8 +484,7 @@ static PyMethodDef selector_methods[] = {
     {"get_key", (PyCFunction)selector_get_key, METH_O,
      PyDoc_STR("get_key($self, fileobj, /)\n--\n\n"
                "The selectors.SelectorKey of a watched descriptor.")},
-    {"select", (PyCFunction)(void (*)(void))selector_select,
-     METH_VARARGS | METH_KEYWORDS,
+    {"select", (PyCFunction)(void (*)(void))selector_select, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("select($self, /, timeout=None)\n--\n\n"
                "Wait, with the GIL released, at most timeout seconds (None: for ever)\n"
                "and return the ready ones as a list of (SelectorKey, events).")},

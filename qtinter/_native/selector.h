@@ -22,16 +22,15 @@ struct qi_watch {
 
 typedef struct {
     PyObject_HEAD
-    qi_state *st;            /* borrowed */
-    struct qi_poller poller; /* .fd is -1 once closed */
+    qi_state *st;             /* borrowed */
+    struct qi_poller poller;  /* .fd is -1 once closed */
     struct qi_watch *watches; /* owned; indexed by descriptor */
     int watches_len;
     Py_ssize_t registered;
     int patched; /* an instance attribute hides select() */
 } SelectorObject;
 
-int
-qi_selector_init_type(PyObject *module, qi_state *st);
+int qi_selector_init_type(PyObject *module, qi_state *st);
 
 /* The entry of a registered descriptor, else NULL without an exception. */
 static inline struct qi_watch *
@@ -44,21 +43,16 @@ qi_selector_watch(SelectorObject *self, int fd)
 }
 
 /* selectors.SelectorKey of a registered descriptor, new reference. */
-PyObject *
-qi_selector_key(SelectorObject *self, int fd);
+PyObject *qi_selector_key(SelectorObject *self, int fd);
 
 /* 0 or -1 with an exception, as selectors.register() and so on raise it. */
-int
-qi_selector_register(SelectorObject *self, PyObject *fileobj, int fd, int events,
-                     PyObject *data);
-int
-qi_selector_modify(SelectorObject *self, PyObject *fileobj, int fd, int events,
-                   PyObject *data);
-int
-qi_selector_unregister(SelectorObject *self, PyObject *fileobj, int fd);
+int qi_selector_register(SelectorObject *self, PyObject *fileobj, int fd, int events,
+                         PyObject *data);
+int qi_selector_modify(SelectorObject *self, PyObject *fileobj, int fd, int events,
+                       PyObject *data);
+int qi_selector_unregister(SelectorObject *self, PyObject *fileobj, int fd);
 
 /* The descriptor of an int or of an object with fileno(); -1 with ValueError. */
-int
-qi_fileobj_to_fd(PyObject *fileobj);
+int qi_fileobj_to_fd(PyObject *fileobj);
 
 #endif

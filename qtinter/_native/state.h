@@ -11,34 +11,37 @@
 #include "compat.h"
 
 /* Every reference is owned. */
-#define QI_STATE_OBJECTS(X)                                                            \
-    X(PyTypeObject *, HandleType)                                                      \
-    X(PyTypeObject *, TimerType)                                                       \
-    X(PyTypeObject *, SelectorType)                                                    \
-    X(PyTypeObject *, LoopType)                                                        \
-    X(PyObject *, empty_tuple)                                                         \
-    X(PyObject *, base_events)       /* asyncio.base_events */                         \
-    X(PyObject *, format_helpers)    /* asyncio.format_helpers */                      \
-    X(PyObject *, futures)           /* asyncio.futures */                             \
-    X(PyObject *, SelectorKey)       /* selectors.SelectorKey */                       \
-    X(PyObject *, deque)             /* collections.deque */                           \
-    X(PyObject *, heappush)          /* heapq.heappush */                              \
-    X(PyObject *, selector_loop)     /* asyncio's BaseSelectorEventLoop */             \
-    X(PyObject *, write_to_self)     /* its _write_to_self */                          \
-    X(PyObject *, stdlib_selectors)  /* selectors.SelectSelector and so on, a tuple */ \
-    X(PyObject *, loop_kwnames)      /* ("loop",) */                                   \
-    X(PyObject *, str_call_at)                                                         \
-    X(PyObject *, str_cancelled)                                                       \
-    X(PyObject *, str_context)                                                         \
-    X(PyObject *, str_process_events)                                                  \
-    X(PyObject *, str_run)                                                             \
-    X(PyObject *, str_run_once)                                                        \
-    X(PyObject *, str_scheduled)                                                       \
-    X(PyObject *, str_select)                                                          \
-    X(PyObject *, str_selector)                                                        \
-    X(PyObject *, str_time)                                                            \
-    X(PyObject *, str_timer_handle_cancelled)                                          \
-    X(PyObject *, str_when)                                                            \
+#define QI_STATE_OBJECTS(X)                                                              \
+    X(PyTypeObject *, HandleType)                                                        \
+    X(PyTypeObject *, TimerType)                                                         \
+    X(PyTypeObject *, SelectorType)                                                      \
+    X(PyTypeObject *, LoopType)                                                          \
+    X(PyObject *, empty_tuple)                                                           \
+    X(PyObject *, base_events)       /* asyncio.base_events */                           \
+    X(PyObject *, format_helpers)    /* asyncio.format_helpers */                        \
+    X(PyObject *, futures)           /* asyncio.futures */                               \
+    X(PyObject *, SelectorKey)       /* selectors.SelectorKey */                         \
+    X(PyObject *, deque)             /* collections.deque */                             \
+    X(PyObject *, heappush)          /* heapq.heappush */                                \
+    X(PyObject *, selector_loop)     /* asyncio's BaseSelectorEventLoop */               \
+    X(PyObject *, write_to_self)     /* its _write_to_self */                            \
+    X(PyObject *, stdlib_selectors)  /* selectors.SelectSelector and so on, a tuple */   \
+    X(PyObject *, tasks)             /* asyncio.tasks */                                 \
+    X(PyObject *, create_task)       /* asyncio's BaseEventLoop.create_task */           \
+    X(PyObject *, loop_kwnames)      /* ("loop",) */                                     \
+    X(PyObject *, loop_name_kwnames) /* ("loop", "name") */                              \
+    X(PyObject *, str_call_at)                                                           \
+    X(PyObject *, str_cancelled)                                                         \
+    X(PyObject *, str_context)                                                           \
+    X(PyObject *, str_process_events)                                                    \
+    X(PyObject *, str_run)                                                               \
+    X(PyObject *, str_run_once)                                                          \
+    X(PyObject *, str_scheduled)                                                         \
+    X(PyObject *, str_select)                                                            \
+    X(PyObject *, str_selector)                                                          \
+    X(PyObject *, str_time)                                                              \
+    X(PyObject *, str_timer_handle_cancelled)                                            \
+    X(PyObject *, str_when)                                                              \
     X(PyObject *, str_write_to_self)
 
 #define QI_FREE_HANDLES 256
@@ -68,7 +71,7 @@ typedef struct {
     QI_STATE_OBJECTS(X)
 #undef X
     struct qi_handle_layout layout;
-    struct qi_counts counts;           /* alive now; for tests of leaks */
+    struct qi_counts counts;                 /* alive now; for tests of leaks */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
 } qi_state;

@@ -32,15 +32,12 @@ struct qi_timers {
     uint64_t (*seq)(const void *item); /* order among equal deadlines */
 };
 
-void
-qi_timers_init(struct qi_timers *t, uint64_t (*seq)(const void *item));
+void qi_timers_init(struct qi_timers *t, uint64_t (*seq)(const void *item));
 
-void
-qi_timers_fini(struct qi_timers *t);
+void qi_timers_fini(struct qi_timers *t);
 
 /* 0, or -1 when there is no memory. */
-int
-qi_timers_push(struct qi_timers *t, double when, void *item);
+int qi_timers_push(struct qi_timers *t, double when, void *item);
 
 static inline const struct qi_timer *
 qi_timers_top(const struct qi_timers *t)
@@ -49,12 +46,10 @@ qi_timers_top(const struct qi_timers *t)
 }
 
 /* Removes and returns the top's item; NULL when empty. */
-void *
-qi_timers_pop(struct qi_timers *t);
+void *qi_timers_pop(struct qi_timers *t);
 
 /* Calls keep(item, ctx) once for each entry; entries for which it returns 0 are
    removed (it may release them).  keep() must not touch the heap. */
-void
-qi_timers_filter(struct qi_timers *t, int (*keep)(void *item, void *ctx), void *ctx);
+void qi_timers_filter(struct qi_timers *t, int (*keep)(void *item, void *ctx), void *ctx);
 
 #endif
