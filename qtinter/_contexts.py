@@ -30,7 +30,7 @@ __all__ = ["QiRunner", "run", "using_asyncio_from_qt", "using_qt_from_asyncio"]
 DEFAULT_SHUTDOWN_TIMEOUT = 10.0
 
 
-class QiRunner:
+class QiRunner(contextlib.ContextDecorator):
     """Attach an asyncio event loop to this thread's Qt event loop.
 
     ::
@@ -42,6 +42,8 @@ class QiRunner:
     slot.  Its callbacks run while a Qt event loop does.  On exit the loop is stopped,
     its tasks are cancelled and awaited, asynchronous generators and the default
     executor are shut down, and it is closed; for that Qt is not needed.
+
+    It can also decorate a function, each call of which is then such a block.
 
     A ``KeyboardInterrupt`` or ``SystemExit`` in a callback stops the loop, quits the Qt
     event loop, and is raised on exit.
@@ -68,6 +70,14 @@ class QiRunner:
         self._shutdown_timeout = shutdown_timeout
         self._loop: QiBaseEventLoop | None = None
         self._previous: asyncio.AbstractEventLoop | None = None
+
+    def _recreate_cm(self) -> QiRunner:
+        # What ContextDecorator enters for one call: calls may overlap on threads.
+        return QiRunner(
+            debug=self._debug,
+            loop_factory=self._loop_factory,
+            shutdown_timeout=self._shutdown_timeout,
+        )
 
     def __enter__(self) -> QiBaseEventLoop:
         if self._loop is not None:
@@ -108,10 +118,12 @@ class QiRunner:
         interruption, loop._interruption = loop._interruption, None
         try:
             loop.set_mode(QiLoopMode.NATIVE)
-            _shut_down(loop, self._shutdown_timeout)
+            left = _shut_down(loop, self._shutdown_timeout)
         finally:
             asyncio.set_event_loop(previous)
             loop.close()
+        for what in left:
+            warnings.warn(what, RuntimeWarning, stacklevel=2)
         if interruption is not None:
             try:
                 raise interruption
@@ -119,13 +131,12 @@ class QiRunner:
                 del interruption  # its traceback refers to this frame
 
 
-@contextlib.contextmanager
 def using_asyncio_from_qt(
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], QiBaseEventLoop] | None = None,
     shutdown_timeout: float | None = DEFAULT_SHUTDOWN_TIMEOUT,
-) -> Iterator[QiBaseEventLoop]:
+) -> QiRunner:
     """Enable asyncio in the Qt program that the block runs; gives the loop.
 
     ::
@@ -134,13 +145,11 @@ def using_asyncio_from_qt(
         with qtinter.using_asyncio_from_qt():
             app.exec()
 
-    The same as :class:`QiRunner`, which documents parameters and errors; can also
-    decorate a function.
+    Returns a :class:`QiRunner`, which documents parameters and errors.
     """
-    with QiRunner(
+    return QiRunner(
         debug=debug, loop_factory=loop_factory, shutdown_timeout=shutdown_timeout
-    ) as loop:
-        yield loop
+    )
 
 
 @contextlib.contextmanager
@@ -178,11 +187,19 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 
     if events._get_running_loop() is not None:
         raise RuntimeError("qtinter.run() cannot be called from a running event loop")
-    app = QtCore.QCoreApplication.instance()
-    if app is None:
-        app = QtCore.QCoreApplication([])
+    if QtCore.QCoreApplication.instance() is not None:
+        return _run(main, debug)
+    app = QtCore.QCoreApplication([])
+    try:
+        return _run(main, debug)
+    finally:
+        if hasattr(app, "shutdown"):  # PySide keeps the object alive otherwise
+            app.shutdown()
+
+
+def _run(main: Coroutine[Any, Any, T], debug: bool | None) -> T:
     runner = getattr(asyncio, "Runner", None)
-    if runner is not None:
+    if runner is not None:  # since 3.11
         with runner(debug=debug, loop_factory=new_event_loop) as r:
             result: T = r.run(main)
         return result
@@ -193,18 +210,23 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 # ------------------------------------------------------------------ cleaning up
 
 
-def _shut_down(loop: QiBaseEventLoop, timeout: float | None) -> None:
-    loop.run_until_complete(_end_tasks(loop, timeout))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(_end_executor(loop, timeout))
-
-
-async def _end_tasks(loop: QiBaseEventLoop, timeout: float | None) -> None:
-    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
-    if not tasks:
-        return
+def _shut_down(loop: QiBaseEventLoop, timeout: float | None) -> list[str]:
+    """Shut the loop down; returns a text for each thing that did not end in time."""
+    left: list[str] = []
+    tasks = asyncio.all_tasks(loop)
+    # Before anything runs again: a task that never began is not to begin now.
     for task in tasks:
         task.cancel()
+    if tasks:
+        left += loop.run_until_complete(_end_tasks(loop, tasks, timeout))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    left += loop.run_until_complete(_end_executor(loop, timeout))
+    return left
+
+
+async def _end_tasks(
+    loop: QiBaseEventLoop, tasks: set[asyncio.Task[Any]], timeout: float | None
+) -> list[str]:
     done, pending = await asyncio.wait(tasks, timeout=timeout)
     for task in done:
         if not task.cancelled() and task.exception() is not None:
@@ -215,13 +237,11 @@ async def _end_tasks(loop: QiBaseEventLoop, timeout: float | None) -> None:
                     "task": task,
                 }
             )
-    for task in pending:
-        warnings.warn(
-            f"{task!r} did not end within {timeout} s of being cancelled and is "
-            f"abandoned. It is at:\n{_stack_of(task)}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    return [
+        f"{task!r} did not end within {timeout} s of being cancelled and is "
+        f"abandoned. It is at:\n{_stack_of(task)}"
+        for task in pending
+    ]
 
 
 def _stack_of(task: asyncio.Task[Any]) -> str:
@@ -230,7 +250,7 @@ def _stack_of(task: asyncio.Task[Any]) -> str:
     return text.getvalue()
 
 
-async def _end_executor(loop: QiBaseEventLoop, timeout: float | None) -> None:
+async def _end_executor(loop: QiBaseEventLoop, timeout: float | None) -> list[str]:
     """Shut the default executor down as asyncio does, but not for ever.
 
     asyncio gained a time limit in 3.12; before, its clean-up joins the helper thread
@@ -239,7 +259,7 @@ async def _end_executor(loop: QiBaseEventLoop, timeout: float | None) -> None:
     loop._executor_shutdown_called = True
     executor = loop._default_executor
     if executor is None:
-        return
+        return []
     done = loop.create_future()
 
     def wait_for_threads() -> None:
@@ -247,18 +267,18 @@ async def _end_executor(loop: QiBaseEventLoop, timeout: float | None) -> None:
         with contextlib.suppress(RuntimeError):  # closed: nobody waits any more
             loop.call_soon_threadsafe(done.cancel)
 
-    threading.Thread(
+    helper = threading.Thread(
         target=wait_for_threads, name="qtinter executor shutdown", daemon=True
-    ).start()
+    )
+    helper.start()
     await asyncio.wait({done}, timeout=timeout)
     if done.done():
-        return
+        helper.join()
+        return []
     busy = sorted(
         thread.name for thread in getattr(executor, "_threads", ()) if thread.is_alive()
     )
-    warnings.warn(
+    return [
         f"threads of the event loop's default executor did not end within {timeout} s: "
-        f"{', '.join(busy) or 'unknown'}",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+        f"{', '.join(busy) or 'unknown'}"
+    ]

@@ -206,7 +206,8 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
 
         Attached, and called outside of any callback, it has stopped on return.
 
-        :raises RuntimeError: The loop is in mode GUEST and not running.
+        :raises RuntimeError: The loop is in mode GUEST and not running, or not
+            running on this thread.
         """
         if self._mode is not QiLoopMode.GUEST:
             self._stopping = True
@@ -214,6 +215,11 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         if not self.is_running():
             raise RuntimeError(
                 "stop can only be called when a loop operating in GUEST mode is running"
+            )
+        if threading.get_ident() != self._thread_id:
+            raise RuntimeError(
+                "stop must be called on the thread that runs the loop; from another "
+                "one, loop.call_soon_threadsafe(loop.stop)"
             )
         if self._in_turn or self._modal_depth:
             self._stopping = True
@@ -429,7 +435,10 @@ class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEvent
         if self._wakeup_fd_before is None:
             return
         before, self._wakeup_fd_before = self._wakeup_fd_before, None
-        found = signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        try:
+            found = signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        except (OSError, ValueError):  # its owner has closed it meanwhile
+            found = signal.set_wakeup_fd(-1)
         if found not in (-1, self._csock.fileno()):
             # Somebody else's by now: theirs to give back.
             signal.set_wakeup_fd(found, warn_on_full_buffer=False)

@@ -80,23 +80,12 @@ handle_clear(PyObject *h)
     return handle_clear_refs(handle_state(h), h);
 }
 
+/* Gives the memory back to the list or to the allocator. */
 static void
-handle_dealloc(PyObject *h)
+handle_free(qi_state *st, PyObject *h)
 {
     PyTypeObject *type = Py_TYPE(h);
-    qi_state *st = handle_state(h);
 
-    PyObject_GC_UnTrack(h);
-    if (QI_SLOT(st, h, weakrefs) != NULL) {
-        PyObject_ClearWeakRefs(h);
-    }
-    if (type == st->TimerType) {
-        st->counts.timers--;
-    }
-    else {
-        st->counts.handles--;
-    }
-    (void)handle_clear_refs(st, h);
 #ifndef Py_GIL_DISABLED
     if (st->free_handles_len < QI_FREE_HANDLES && st->HandleType != NULL) {
         st->free_handles[st->free_handles_len++] = h;
@@ -106,6 +95,28 @@ handle_dealloc(PyObject *h)
 #endif
     type->tp_free(h);
     Py_DECREF(type);
+}
+
+static void
+handle_dealloc(PyObject *h)
+{
+    qi_state *st = handle_state(h);
+
+    PyObject_GC_UnTrack(h);
+    /* A handle may be an argument of another, and so on: their deaths must not nest. */
+    Py_TRASHCAN_BEGIN(h, handle_dealloc) if (QI_SLOT(st, h, weakrefs) != NULL)
+    {
+        PyObject_ClearWeakRefs(h);
+    }
+    if (Py_TYPE(h) == st->TimerType) {
+        st->counts.timers--;
+    }
+    else {
+        st->counts.handles--;
+    }
+    (void)handle_clear_refs(st, h);
+    handle_free(st, h);
+    Py_TRASHCAN_END
 }
 
 /*********** making, calling, cancelling ***********/
@@ -236,10 +247,12 @@ int
 qi_handle_call(qi_state *st, PyObject *h)
 {
     PyObject *context = Py_NewRef(QI_SLOT(st, h, context));
-    PyObject *callback = Py_NewRef(QI_SLOT(st, h, callback));
+    PyObject *callback = QI_SLOT(st, h, callback);
     PyObject *result = NULL;
     int r = -1;
 
+    /* NULL when somebody took _cancelled back: calling None says what is wrong. */
+    callback = Py_NewRef(callback != NULL ? callback : Py_None);
     if (PyContext_Enter(context) < 0) {
         goto done;
     }

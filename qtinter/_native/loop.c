@@ -32,6 +32,17 @@ qi_loop_check_open(LoopObject *self)
     return 0;
 }
 
+int64_t
+qi_deadline_ns(double when)
+{
+    double ns = ceil(when * 1e9);
+
+    if (ns < 0) {
+        return 0;
+    }
+    return ns < 9e18 ? (int64_t)ns : INT64_MAX / 2;
+}
+
 SelectorObject *
 qi_loop_ensure_waiter(LoopObject *self)
 {
@@ -131,6 +142,26 @@ loop_setattro(LoopObject *self, PyObject *name, PyObject *value)
  * When only the loop is left holding it, its contents move back.
  */
 
+/*
+ * Making a Python object may run the collector, and the collector finalizers that call
+ * call_soon() or read loop._ready again.  So what is copied below is copied until
+ * nothing changed meanwhile, and only then moved, without any allocation in Python.
+ */
+
+/* A list with the contents of a deque. */
+static PyObject *
+snapshot_of(PyObject *deque)
+{
+    for (;;) {
+        PyObject *items = PySequence_List(deque);
+        Py_ssize_t len = items == NULL ? -1 : PyObject_Length(deque);
+        if (len < 0 || len == PyList_GET_SIZE(items)) {
+            return items;
+        }
+        Py_DECREF(items);
+    }
+}
+
 int
 qi_loop_reclaim_ready(LoopObject *self)
 {
@@ -142,21 +173,28 @@ qi_loop_reclaim_ready(LoopObject *self)
     if (Py_REFCNT(out) > 1) {
         return 0;
     }
-    PyObject *items = PySequence_List(out);
-    if (items == NULL) {
-        return -1;
+    Py_INCREF(out); /* held: what a finalizer queues now is appended to it */
+    PyObject *items = snapshot_of(out);
+    if (items == NULL || self->ready_out != out) {
+        Py_XDECREF(items);
+        Py_DECREF(out);
+        return items == NULL ? -1 : 0;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++) {
-        if (qi_ready_push(&self->ready, Py_NewRef(PyList_GET_ITEM(items, i))) < 0) {
-            Py_DECREF(PyList_GET_ITEM(items, i));
-            Py_DECREF(items);
+    int r = 1;
+    for (Py_ssize_t i = 0; r == 1 && i < PyList_GET_SIZE(items); i++) {
+        if (qi_ready_push(&self->ready, PyList_GET_ITEM(items, i)) < 0) {
             PyErr_NoMemory();
-            return -1;
+            r = -1;
+        }
+        else {
+            Py_INCREF(PyList_GET_ITEM(items, i));
         }
     }
+    self->ready_out = NULL;
+    Py_DECREF(out); /* the loop's own reference */
+    Py_DECREF(out);
     Py_DECREF(items);
-    Py_CLEAR(self->ready_out);
-    return 1;
+    return r;
 }
 
 static int
@@ -219,31 +257,48 @@ qi_loop_ready_len(LoopObject *self)
     return PyObject_Length(self->ready_out);
 }
 
+/* A deque with what the C queue holds, NULL with an exception; *ret_same tells whether
+   the queue is still what was copied. */
+static PyObject *
+copy_ready(LoopObject *self, int *ret_same)
+{
+    size_t len = self->ready.len;
+    PyObject *list = PyList_New((Py_ssize_t)len);
+
+    *ret_same = 0;
+    if (list == NULL || self->ready_out != NULL || self->ready.len != len) {
+        return list;
+    }
+    for (size_t i = 0; i < len; i++) {
+        PyObject *handle = qi_ready_at(&self->ready, i);
+        PyList_SET_ITEM(list, (Py_ssize_t)i, Py_NewRef(handle));
+    }
+    PyObject *deque = PyObject_CallOneArg(self->st->deque, list);
+    Py_DECREF(list);
+    *ret_same = self->ready_out == NULL && self->ready.len == len;
+    return deque;
+}
+
 static PyObject *
 loop_get_ready(LoopObject *self, void *Py_UNUSED(closure))
 {
-    if (self->ready_out != NULL) {
-        return Py_NewRef(self->ready_out);
+    while (self->ready_out == NULL) {
+        int same;
+        PyObject *copy = copy_ready(self, &same);
+        if (copy == NULL) {
+            return NULL;
+        }
+        if (!same) {
+            Py_DECREF(copy);
+            continue;
+        }
+        self->ready_out = copy;
+        PyObject *handle;
+        while ((handle = qi_ready_pop(&self->ready)) != NULL) {
+            Py_DECREF(handle); /* the deque holds it */
+        }
     }
-    PyObject *list = PyList_New((Py_ssize_t)self->ready.len);
-    if (list == NULL) {
-        return NULL;
-    }
-    for (size_t i = 0; i < self->ready.len; i++) {
-        PyList_SET_ITEM(list, (Py_ssize_t)i,
-                        Py_NewRef((PyObject *)qi_ready_at(&self->ready, i)));
-    }
-    PyObject *out = PyObject_CallOneArg(self->st->deque, list);
-    Py_DECREF(list);
-    if (out == NULL) {
-        return NULL;
-    }
-    PyObject *handle;
-    while ((handle = qi_ready_pop(&self->ready)) != NULL) {
-        Py_DECREF(handle);
-    }
-    self->ready_out = out;
-    return Py_NewRef(out);
+    return Py_NewRef(self->ready_out);
 }
 
 static void
@@ -283,19 +338,23 @@ loop_set_ready(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 loop_get_scheduled(LoopObject *self, void *Py_UNUSED(closure))
 {
-    if (self->scheduled_out != NULL) {
-        return Py_NewRef(self->scheduled_out);
+    while (self->scheduled_out == NULL) {
+        size_t len = self->timers.len;
+        PyObject *out = PyList_New((Py_ssize_t)len);
+        if (out == NULL) {
+            return NULL;
+        }
+        if (self->scheduled_out != NULL || self->timers.len != len) {
+            Py_DECREF(out);
+            continue;
+        }
+        /* In order of time, which is also a heap in heapq's sense. */
+        for (size_t i = 0; i < len; i++) {
+            PyList_SET_ITEM(out, (Py_ssize_t)i, (PyObject *)qi_timers_pop(&self->timers));
+        }
+        self->scheduled_out = out;
     }
-    /* In order of time, which is also a heap in heapq's sense. */
-    PyObject *out = PyList_New((Py_ssize_t)self->timers.len);
-    if (out == NULL) {
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(out); i++) {
-        PyList_SET_ITEM(out, i, (PyObject *)qi_timers_pop(&self->timers));
-    }
-    self->scheduled_out = out;
-    return Py_NewRef(out);
+    return Py_NewRef(self->scheduled_out);
 }
 
 static void
@@ -373,58 +432,107 @@ qi_loop_kick(LoopObject *self)
 /*********** call_soon() and its relatives ***********/
 
 struct call_arguments {
+    PyObject *leading;  /* delay or when, for functions that take one */
     PyObject *callback; /* borrowed, as all here */
     PyObject *const *args;
     Py_ssize_t nargs;
     PyObject *context; /* NULL: copy the current one */
 };
 
-/* Keyword arguments; only context= is accepted. */
 static int
-parse_keywords(LoopObject *self, const char *function, PyObject *const *values,
-               PyObject *kwnames, PyObject **ret_context)
+check_context(const char *function, PyObject *value, PyObject **ret_context)
 {
-    *ret_context = NULL;
-    if (kwnames == NULL) {
+    if (value == Py_None) {
         return 0;
     }
+    if (!PyContext_CheckExact(value)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s(): context must be a contextvars.Context, not %.100s", function,
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    *ret_context = value;
+    return 0;
+}
+
+/* Where a keyword argument goes; NULL with TypeError when nowhere. */
+static PyObject **
+keyword_target(LoopObject *self, const char *function, const char *leading,
+               PyObject *name, struct call_arguments *call)
+{
+    PyObject **target = NULL;
+
+    if (name == self->st->str_context
+        || PyUnicode_CompareWithASCIIString(name, "context") == 0) {
+        return &call->context;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "callback") == 0) {
+        target = &call->callback;
+    }
+    else if (leading != NULL && PyUnicode_CompareWithASCIIString(name, leading) == 0) {
+        target = &call->leading;
+    }
+    if (target == NULL) {
+        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R",
+                     function, name);
+    }
+    else if (*target != NULL) {
+        PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument %R",
+                     function, name);
+        target = NULL;
+    }
+    return target;
+}
+
+static int
+parse_keywords(LoopObject *self, const char *function, const char *leading,
+               PyObject *const *values, PyObject *kwnames, struct call_arguments *call)
+{
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
-        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        if (name != self->st->str_context
-            && PyUnicode_Compare(name, self->st->str_context) != 0) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R",
-                         function, name);
+        PyObject **target =
+            keyword_target(self, function, leading, PyTuple_GET_ITEM(kwnames, i), call);
+        if (target == NULL) {
             return -1;
         }
-        if (values[i] == Py_None) {
-            continue;
+        if (target != &call->context) {
+            *target = values[i];
         }
-        if (!PyContext_CheckExact(values[i])) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s(): context must be a contextvars.Context, not %.100s",
-                         function, Py_TYPE(values[i])->tp_name);
+        else if (check_context(function, values[i], target) < 0) {
             return -1;
         }
-        *ret_context = values[i];
     }
     return 0;
 }
 
-/* leading: positional arguments before the callback. */
-static int
-parse_call(LoopObject *self, const char *function, PyObject *const *args,
-           Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t leading,
+/* The arguments of call_soon() and so on; leading: name of the argument in front of
+   the callback, or NULL. */
+static inline int
+parse_call(LoopObject *self, const char *function, const char *leading,
+           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
            struct call_arguments *call)
 {
-    if (QI_UNLIKELY(nargs <= leading)) {
+    Py_ssize_t first = leading != NULL;
+
+    call->leading = leading != NULL && nargs > 0 ? args[0] : NULL;
+    call->callback = nargs > first ? args[first] : NULL;
+    call->args = args + first + 1;
+    call->nargs = nargs > first ? nargs - first - 1 : 0;
+    call->context = NULL;
+    if (kwnames != NULL
+        && parse_keywords(self, function, leading, args + nargs, kwnames, call) < 0) {
+        return -1;
+    }
+    if (QI_UNLIKELY(leading != NULL && call->leading == NULL)) {
+        PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'", function,
+                     leading);
+        return -1;
+    }
+    if (QI_UNLIKELY(call->callback == NULL)) {
         PyErr_Format(PyExc_TypeError, "%s() missing required argument: 'callback'",
                      function);
         return -1;
     }
-    call->callback = args[leading];
-    call->args = args + leading + 1;
-    call->nargs = nargs - leading - 1;
-    return parse_keywords(self, function, args + nargs, kwnames, &call->context);
+    return 0;
 }
 
 /* Debug mode: asyncio's own checks of thread and callback. */
@@ -465,7 +573,7 @@ loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
     struct call_arguments call;
 
     if (qi_loop_check_open(self) < 0
-        || parse_call(self, "call_soon", args, nargs, kwnames, 0, &call) < 0) {
+        || parse_call(self, "call_soon", NULL, args, nargs, kwnames, &call) < 0) {
         return NULL;
     }
     if (QI_UNLIKELY(self->debug)
@@ -486,7 +594,8 @@ loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
     struct call_arguments call;
 
     if (qi_loop_check_open(self) < 0
-        || parse_call(self, "call_soon_threadsafe", args, nargs, kwnames, 0, &call) < 0) {
+        || parse_call(self, "call_soon_threadsafe", NULL, args, nargs, kwnames, &call)
+               < 0) {
         return NULL;
     }
     if (QI_UNLIKELY(self->debug)
@@ -553,7 +662,7 @@ rearm_outside_turn(LoopObject *self, double when)
         if (qi_timers_top(&self->timers)->when < when) {
             return 0;
         }
-        (void)qi_poller_arm(&self->waiter->poller, (int64_t)ceil(when * 1e9));
+        (void)qi_poller_arm(&self->waiter->poller, qi_deadline_ns(when));
         return 0;
     }
     qi_loop_kick(self); /* the turn arms whatever applies */
@@ -604,8 +713,8 @@ loop_call_at(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject
     struct call_arguments call;
     double when;
 
-    if (parse_call(self, "call_at", args, nargs, kwnames, 1, &call) < 0
-        || parse_seconds(args[0], "call_at", "when", &when) < 0
+    if (parse_call(self, "call_at", "when", args, nargs, kwnames, &call) < 0
+        || parse_seconds(call.leading, "call_at", "when", &when) < 0
         || qi_loop_check_open(self) < 0) {
         return NULL;
     }
@@ -634,28 +743,34 @@ loop_time_of_instance(LoopObject *self)
 
 /* call_at() is replaced: pass the call on to it, as asyncio's call_later() does. */
 static PyObject *
-call_at_of_instance(LoopObject *self, double when, PyObject *const *args,
-                    Py_ssize_t nargs, PyObject *kwnames)
+call_at_of_instance(LoopObject *self, double when, const struct call_arguments *call)
 {
-    Py_ssize_t given = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
-    PyObject **stack = PyMem_Malloc((size_t)given * sizeof(*stack));
-    PyObject *method = NULL;
+    PyObject *method = PyObject_GetAttr((PyObject *)self, self->st->str_call_at);
+    PyObject *args = PyTuple_New(2 + call->nargs);
+    PyObject *deadline = PyFloat_FromDouble(when);
+    PyObject *kwargs = NULL;
     PyObject *result = NULL;
 
-    if (stack == NULL) {
-        return PyErr_NoMemory();
+    if (method == NULL || args == NULL || deadline == NULL) {
+        goto done;
     }
-    for (Py_ssize_t i = 1; i < given; i++) {
-        stack[i] = args[i];
+    PyTuple_SET_ITEM(args, 0, Py_NewRef(deadline));
+    PyTuple_SET_ITEM(args, 1, Py_NewRef(call->callback));
+    for (Py_ssize_t i = 0; i < call->nargs; i++) {
+        PyTuple_SET_ITEM(args, 2 + i, Py_NewRef(call->args[i]));
     }
-    stack[0] = PyFloat_FromDouble(when);
-    method = PyObject_GetAttr((PyObject *)self, self->st->str_call_at);
-    if (stack[0] != NULL && method != NULL) {
-        result = PyObject_Vectorcall(method, stack, (size_t)nargs, kwnames);
+    if (call->context != NULL) {
+        kwargs = Py_BuildValue("{OO}", self->st->str_context, call->context);
+        if (kwargs == NULL) {
+            goto done;
+        }
     }
+    result = PyObject_Call(method, args, kwargs);
+done:
     Py_XDECREF(method);
-    Py_XDECREF(stack[0]);
-    PyMem_Free(stack);
+    Py_XDECREF(args);
+    Py_XDECREF(deadline);
+    Py_XDECREF(kwargs);
     return result;
 }
 
@@ -666,8 +781,8 @@ loop_call_later(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
     struct call_arguments call;
     double delay;
 
-    if (parse_call(self, "call_later", args, nargs, kwnames, 1, &call) < 0
-        || parse_seconds(args[0], "call_later", "delay", &delay) < 0) {
+    if (parse_call(self, "call_later", "delay", args, nargs, kwnames, &call) < 0
+        || parse_seconds(call.leading, "call_later", "delay", &delay) < 0) {
         return NULL;
     }
     double now = loop_time_of_instance(self);
@@ -675,7 +790,7 @@ loop_call_later(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (QI_UNLIKELY(qi_loop_hooked(self, QI_HOOK_CALL_AT))) {
-        return call_at_of_instance(self, now + delay, args, nargs, kwnames);
+        return call_at_of_instance(self, now + delay, &call);
     }
     if (qi_loop_check_open(self) < 0) {
         return NULL;
@@ -944,6 +1059,28 @@ loop_get_selector(LoopObject *self, void *Py_UNUSED(closure))
     return Py_NewRef(self->selector != NULL ? self->selector : Py_None);
 }
 
+/* 1 for a selector of the selectors module, or derived from one with its select(). */
+static int
+waits_like_stdlib(qi_state *st, PyObject *selector)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(st->stdlib_selectors); i++) {
+        PyTypeObject *type = (PyTypeObject *)PyTuple_GET_ITEM(st->stdlib_selectors, i);
+        if (!PyObject_TypeCheck(selector, type)) {
+            continue;
+        }
+        PyObject *ours = PyObject_GetAttr((PyObject *)type, st->str_select);
+        PyObject *theirs =
+            PyObject_GetAttr((PyObject *)Py_TYPE(selector), st->str_select);
+        int same = ours == NULL || theirs == NULL ? -1 : ours == theirs;
+        Py_XDECREF(ours);
+        Py_XDECREF(theirs);
+        if (same != 0) {
+            return same;
+        }
+    }
+    return 0;
+}
+
 static int
 loop_set_selector(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
 {
@@ -955,10 +1092,9 @@ loop_set_selector(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
         Py_INCREF(value);
         Py_XSETREF(self->waiter, (SelectorObject *)value);
     }
-    int known = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->st->stdlib_selectors); i++) {
-        known |=
-            (PyObject *)Py_TYPE(value) == PyTuple_GET_ITEM(self->st->stdlib_selectors, i);
+    int known = waits_like_stdlib(self->st, value);
+    if (known < 0) {
+        return -1;
     }
     self->opaque_selector = !known && value != (PyObject *)self->waiter;
     Py_INCREF(value);

@@ -169,6 +169,10 @@ int qi_loop_report_callback(LoopObject *self, PyObject *handle);
 /* time.monotonic() in C. */
 double qi_loop_clock(LoopObject *self);
 
+/* A time of the loop's clock in nanoseconds, rounded up so that no timer is early;
+   kept within 0 and about 146 years. */
+int64_t qi_deadline_ns(double when);
+
 int qi_loop_check_open(LoopObject *self);
 
 /* The waiter, made if there is none; borrowed, NULL with an exception. */

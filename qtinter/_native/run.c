@@ -171,6 +171,10 @@ borrow_scheduled(LoopObject *self, PyObject **ret_list)
     }
     PyObject *list = self->scheduled_out;
     PyObject *copy = PyList_GetSlice(list, 0, PyList_GET_SIZE(list));
+    while (copy != NULL && PyList_GET_SIZE(copy) != PyList_GET_SIZE(list)) {
+        /* The collector ran a finalizer that set a timer. */
+        Py_SETREF(copy, PyList_GetSlice(list, 0, PyList_GET_SIZE(list)));
+    }
     if (copy == NULL || PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL) < 0) {
         Py_XDECREF(copy);
         return -1;
@@ -260,14 +264,6 @@ poll_waiter(LoopObject *self, int block)
     return 0;
 }
 
-static int64_t
-deadline_ns(double when)
-{
-    /* Rounded up: a timer never fires early.  Far deadlines are looked at again. */
-    double ns = ceil(when * 1e9);
-    return ns < 9e18 ? (int64_t)ns : INT64_MAX / 2;
-}
-
 /* Makes the waiter report the nearest deadline, if there is one. */
 static int
 arm_waiter(LoopObject *self)
@@ -276,13 +272,13 @@ arm_waiter(LoopObject *self)
     struct qi_host *host = self->host;
 
     if (host != NULL && host->arm != NULL) {
-        host->arm(host->impl, top == NULL ? -1 : deadline_ns(top->when));
+        host->arm(host->impl, top == NULL ? -1 : qi_deadline_ns(top->when));
         return 0;
     }
     if (top == NULL) {
         return 0;
     }
-    int r = qi_poller_arm(&self->waiter->poller, deadline_ns(top->when));
+    int r = qi_poller_arm(&self->waiter->poller, qi_deadline_ns(top->when));
     return r < 0 ? raise_poll_error(r) : 0;
 }
 
@@ -408,9 +404,12 @@ run_batch(LoopObject *self, double end)
         }
         if (QI_UNLIKELY(self->attention)) {
             r = pay_attention(self);
-            if (r != 0) {
+            if (r < 0) {
                 self->batch_left = 0;
-                return r < 0 ? TURN_ERROR : TURN_MORE;
+                return TURN_ERROR;
+            }
+            if (r > 0) {
+                return TURN_MORE;
             }
         }
         if (end > 0 && time_is_up(self, end)) {
@@ -859,7 +858,6 @@ run_modal(LoopObject *self)
 
     self->modal = NULL;
     self->attention &= ~QI_ATTENTION_MODAL;
-    self->batch_left = 0;
     if (prepare_sleep(self) < 0) {
         Py_DECREF(function);
         return -1;

@@ -626,12 +626,10 @@ freedByAnotherThreadWhileItsThreadRuns()
         },
         Qt::BlockingQueuedConnection);
     /* Let it have that turn, so that nothing is on its way during free(). */
-    QMetaObject::invokeMethod(
-        &inside, [] { settle(); }, Qt::BlockingQueuedConnection);
+    QMetaObject::invokeMethod(&inside, [] { settle(); }, Qt::BlockingQueuedConnection);
     CHECK(core.turns == 1);
     core.free();
-    QMetaObject::invokeMethod(
-        &inside, [] { settle(); }, Qt::BlockingQueuedConnection);
+    QMetaObject::invokeMethod(&inside, [] { settle(); }, Qt::BlockingQueuedConnection);
     CHECK(core.turns == 1);
     thread.quit();
     thread.wait();
@@ -759,14 +757,8 @@ struct Case {
 };
 
 const Case cases[] = {
-#define CASE(name)                                                                     \
-  {                                                                                    \
-#    name, name, false                                                                 \
-  }
-#define CASE_OWN_APP(name)                                                             \
-  {                                                                                    \
-#    name, name, true                                                                  \
-  }
+#define CASE(name) {#name, name, false}
+#define CASE_OWN_APP(name) {#name, name, true}
     CASE(versions),
     CASE(readableDescriptorGivesATurn),
     CASE(wakeIsServedOnceAndLater),

@@ -1,0 +1,115 @@
+"""Fixtures for tests that use slots and signals of the binding under test."""
+
+import asyncio
+import ctypes
+import importlib
+import sys
+import types
+
+import pytest
+
+import qtinter
+
+SAFETY_NET = 30  # seconds; a test that meets it fails
+
+
+@pytest.fixture(scope="session", autouse=True)
+def spare_references(binding):
+    """PySide6 6.12 loses a reference to True in each emit() and disconnect().
+
+    Before Python 3.12, where these objects became immortal, that ends the process after
+    some hundred emissions.
+    """
+    if binding.startswith("PySide") and sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 24
+
+
+@pytest.fixture(scope="session")
+def qt(app, binding, QtCore):
+    """What differs between bindings: Signal, Slot, delete(obj), and an Emitter class.
+
+    An Emitter has the signals none(), one(int), two(int, str), any(object).
+    """
+    is_pyqt = binding.startswith("PyQt")
+    Signal = QtCore.pyqtSignal if is_pyqt else QtCore.Signal
+    if is_pyqt:
+        delete = importlib.import_module(binding + ".sip").delete
+    else:
+        delete = importlib.import_module("shiboken" + binding[-1]).delete
+
+    class Emitter(QtCore.QObject):
+        none = Signal()
+        one = Signal(int)
+        two = Signal(int, str)
+        any = Signal(object)
+
+    return types.SimpleNamespace(
+        QtCore=QtCore,
+        Signal=Signal,
+        Slot=QtCore.pyqtSlot if is_pyqt else QtCore.Slot,
+        delete=delete,
+        Emitter=Emitter,
+        is_pyqt=is_pyqt,
+    )
+
+
+@pytest.fixture
+def emitter(no_leaks, qt, QtCore):
+    obj = qt.Emitter()
+    yield obj
+    # PyQt holds functions that were connected until its proxies are deleted.
+    qt.delete(obj)
+    for _ in range(2):
+        QtCore.QCoreApplication.processEvents()
+        QtCore.QCoreApplication.sendPostedEvents(
+            None, QtCore.QEvent.Type.DeferredDelete
+        )
+
+
+@pytest.fixture
+def run_attached(app, QtCore):
+    """run_attached(coro): runs it in attached mode and returns its result."""
+
+    def run(coro):
+        with qtinter.using_asyncio_from_qt() as loop:
+            task = loop.create_task(coro)
+            event_loop = QtCore.QEventLoop()
+            task.add_done_callback(lambda _: event_loop.quit())
+            net = loop.call_later(SAFETY_NET, task.cancel)
+            event_loop.exec()
+            net.cancel()
+            return task.result()
+
+    return run
+
+
+@pytest.fixture(params=["attached", "nested", "asyncio"])
+def run(request, app, run_attached):
+    """run(coro) in attached mode, in nested mode, and on asyncio's own loop."""
+    if request.param == "attached":
+        return run_attached
+    runner = qtinter.run if request.param == "nested" else asyncio.run
+    return lambda coro: runner(asyncio.wait_for(coro, SAFETY_NET))
+
+
+@pytest.fixture(params=["attached", "nested"])
+def run_qt(request, app, run_attached):
+    """run_qt(coro) in attached and in nested mode."""
+    if request.param == "attached":
+        return run_attached
+    return lambda coro: qtinter.run(asyncio.wait_for(coro, SAFETY_NET))
+
+
+@pytest.fixture
+def reports():
+    """reports(): a list that gets the contexts of the running loop's handler."""
+
+    def collect():
+        contexts = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: contexts.append(context)
+        )
+        return contexts
+
+    return collect
