@@ -8,6 +8,7 @@ back from the loop, and the step is run here.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from asyncio.tasks import _enter_task, _leave_task
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
@@ -161,12 +162,20 @@ def _run_captured_task(
         else:
             loop.call_soon = shadowed
     for callback, handle, step_context in seen:
-        if callback.__self__ is task:
+        if callback.__self__ is task and not _has_begun(coro):
             handle.cancel()
             run = step_context.run if step_context is not None else _run_here
             _run_first_step(loop, task, run, callback)
             break
     return task  # type: ignore[no-any-return]
+
+
+def _has_begun(coro: Any) -> bool:
+    """Whether a factory has run the first step: then the handle is that of the next."""
+    try:
+        return inspect.getcoroutinestate(coro) != inspect.CORO_CREATED
+    except AttributeError:  # not a coroutine of the interpreter's own
+        return False
 
 
 def _run_here(callback: Callable[[], Any]) -> None:

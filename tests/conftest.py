@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -127,7 +128,13 @@ def _open_fds():
     return fds
 
 
-def _settle():
+DEFERRED_DELETE = 52  # QEvent::DeferredDelete, which each binding spells its own way
+
+
+def _settle(core_application):
+    if core_application is not None:
+        # The bindings let go of a slot when the object in between is deleted "later".
+        core_application.sendPostedEvents(None, DEFERRED_DELETE)
     # Twice: a finalizer of the first round may drop the last reference to a cycle.
     gc.collect()
     gc.collect()
@@ -136,9 +143,11 @@ def _settle():
 @pytest.fixture(autouse=True)
 def no_leaks(request):
     """Each test leaves as many native objects and descriptors as it found."""
+    core_application = None
     if "app" in request.fixturenames:
         request.getfixturevalue("app")  # opens Qt's own descriptors before we count
-    _settle()
+        core_application = request.getfixturevalue("QtCore").QCoreApplication
+    _settle(core_application)
     # What exists now is not looked at again: a collection of everything, four times a
     # test, would take most of the time of the whole suite.
     gc.freeze()
@@ -146,7 +155,7 @@ def no_leaks(request):
     yield
     if request.node.stash.get(_call_failed, True):
         return  # its traceback keeps objects alive; the failure itself is reported
-    _settle()
+    _settle(core_application)
     counts, fds = _native_counts(), _open_fds()
     grown = {
         name: (counts_before.get(name, 0), count)
@@ -176,6 +185,10 @@ def run_isolated(tmp_path):
     The timeout (seconds) is a safety net: it fails the test with what was printed.
     """
 
+    def hear_ctrl_c():
+        # A shell starts background jobs with SIGINT ignored, and that is inherited.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     def run(script, *args, env=None, timeout=60):
         environment = dict(os.environ, PYTHONFAULTHANDLER="1")
         for name, value in (env or {}).items():
@@ -190,6 +203,7 @@ def run_isolated(tmp_path):
                 env=environment,
                 cwd=str(tmp_path),
                 stdin=subprocess.DEVNULL,
+                preexec_fn=hear_ctrl_c,
                 capture_output=True,
                 text=True,
                 timeout=timeout,

@@ -8,10 +8,12 @@
 #include "selector.h"
 #include "state.h"
 
+/* NULL before core_exec() and, in 3.8, before the module has any memory. */
 static qi_state *
 get_state(PyObject *module)
 {
-    return (qi_state *)PyModule_GetState(module);
+    qi_state **slot = (qi_state **)PyModule_GetState(module);
+    return slot == NULL ? NULL : *slot;
 }
 
 /*********** module functions ***********/
@@ -147,8 +149,13 @@ intern_strings(qi_state *st)
 static int
 core_exec(PyObject *module)
 {
-    qi_state *st = get_state(module);
+    qi_state *st = PyMem_Calloc(1, sizeof(*st));
 
+    if (st == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    *(qi_state **)PyModule_GetState(module) = st;
     if (intern_strings(st) < 0 || import_objects(st) < 0 || find_stdlib_selectors(st) < 0
         || qi_handle_init_types(module, st) < 0 || qi_selector_init_type(module, st) < 0
         || qi_loop_init_type(module, st) < 0) {
@@ -170,7 +177,7 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
 {
     qi_state *st = get_state(module);
 
-    if (st == NULL) { /* 3.8: may run before the state exists */
+    if (st == NULL) {
         return 0;
     }
 #define X(type, name) Py_VISIT(st->name);
@@ -197,7 +204,13 @@ core_clear(PyObject *module)
 static void
 core_free(void *module)
 {
-    (void)core_clear((PyObject *)module);
+    qi_state *st = get_state((PyObject *)module);
+
+    if (st != NULL) {
+        (void)core_clear((PyObject *)module);
+        st->module_gone = 1;
+        qi_state_released(st);
+    }
 }
 
 /* The macro brings its own comma. */
@@ -213,7 +226,7 @@ static struct PyModuleDef core_module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_core",
     .m_doc = PyDoc_STR("The loop core of qtinter: no Qt, no Python policy."),
-    .m_size = sizeof(qi_state),
+    .m_size = sizeof(qi_state *),
     .m_methods = core_methods,
     .m_slots = core_slots,
     .m_traverse = core_traverse,

@@ -108,14 +108,13 @@ handle_dealloc(PyObject *h)
     {
         PyObject_ClearWeakRefs(h);
     }
-    if (Py_TYPE(h) == st->TimerType) {
-        st->counts.timers--;
-    }
-    else {
-        st->counts.handles--;
-    }
+    /* Not by st->TimerType, which may have been cleared. */
+    int is_timer = qi_handle_own(st, h)->flags & QI_HANDLE_TIMER;
+    Py_ssize_t *count = is_timer ? &st->counts.timers : &st->counts.handles;
     (void)handle_clear_refs(st, h);
     handle_free(st, h);
+    --*count;
+    qi_state_released(st);
     Py_TRASHCAN_END
 }
 
@@ -184,6 +183,7 @@ qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop, PyObject *callba
         own->nargs = (uint8_t)(nargs & 3);
     }
     if (type == st->TimerType) {
+        own->flags |= QI_HANDLE_TIMER;
         st->counts.timers++;
     }
     else {
@@ -554,8 +554,10 @@ make_type(PyObject *module, const char *name, const char *doc, PyMethodDef *meth
     PyType_Spec spec = {
         .name = name,
         .basicsize = (int)basicsize,
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE
-                 | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        /* Not immutable: a type with a mutable base, as asyncio.Handle is, may not be
+           from 3.14 on. */
+        .flags =
+            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
         .slots = slots,
     };
     PyTypeObject *type = qi_type_new(module, &spec, base);

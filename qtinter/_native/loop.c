@@ -1364,15 +1364,17 @@ static void
 loop_dealloc(LoopObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    qi_state *st = self->st;
 
     PyObject_GC_UnTrack(self);
     qi_loop_drop_host(self);
     (void)loop_clear(self);
     qi_ready_fini(&self->ready);
     qi_timers_fini(&self->timers);
-    self->st->counts.loops--;
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
+    st->counts.loops--;
+    qi_state_released(st);
 }
 
 #define FASTCALL(function)                                                               \
@@ -1445,7 +1447,7 @@ state_of_type(PyTypeObject *type)
     while (type != NULL && type->tp_dealloc != (destructor)loop_dealloc) {
         type = type->tp_base;
     }
-    return type == NULL ? NULL : (qi_state *)qi_type_module_state(type);
+    return type == NULL ? NULL : qi_state_of_type(type);
 }
 
 /* Methods of other files; a type spec takes one table. */

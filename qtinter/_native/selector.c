@@ -461,14 +461,16 @@ static void
 selector_dealloc(SelectorObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    qi_state *st = self->st;
 
     PyObject_GC_UnTrack(self);
     forget_all(self);
     PyMem_Free(self->watches);
     qi_poller_fini(&self->poller);
-    self->st->counts.selectors--;
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
+    st->counts.selectors--;
+    qi_state_released(st);
 }
 
 static PyMethodDef selector_methods[] = {
@@ -529,7 +531,7 @@ state_of_type(PyTypeObject *type)
     while (type != NULL && type->tp_dealloc != (destructor)selector_dealloc) {
         type = type->tp_base;
     }
-    return type == NULL ? NULL : (qi_state *)qi_type_module_state(type);
+    return type == NULL ? NULL : qi_state_of_type(type);
 }
 
 int

@@ -2,8 +2,12 @@
  * state.h - everything the module keeps between calls, in one place per module object.
  *
  * There is no other home for Python objects in the extension.  One list drives the
- * fields, m_traverse and m_clear, so they cannot drift apart.  Instances keep a
- * borrowed pointer to the state: instance -> type -> module keeps it alive.
+ * fields, m_traverse and m_clear, so they cannot drift apart.
+ *
+ * Instances keep a pointer to the state.  Usually instance -> type -> module keeps it
+ * alive; but when the interpreter ends, the collector takes module, types and instances
+ * apart together and in any order.  So the state is freed by whoever goes last: the
+ * module, or the last instance (counts tell).
  */
 #ifndef QI_NATIVE_STATE_H
 #define QI_NATIVE_STATE_H
@@ -74,6 +78,27 @@ typedef struct {
     struct qi_counts counts;                 /* alive now; for tests of leaks */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
+    int module_gone; /* the module was freed: the last instance frees the state */
 } qi_state;
+
+/* An instance is gone, and counted out. */
+static inline void
+qi_state_released(qi_state *st)
+{
+    const struct qi_counts *alive = &st->counts;
+
+    if (st->module_gone
+        && alive->loops + alive->handles + alive->timers + alive->selectors == 0) {
+        PyMem_Free(st);
+    }
+}
+
+/* The state behind a type of ours, borrowed. */
+static inline qi_state *
+qi_state_of_type(PyTypeObject *type)
+{
+    qi_state **slot = (qi_state **)qi_type_module_state(type);
+    return slot == NULL ? NULL : *slot;
+}
 
 #endif
