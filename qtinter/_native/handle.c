@@ -298,6 +298,18 @@ qi_handle_cancel(qi_state *st, PyObject *h, int debug)
     return 0;
 }
 
+int
+qi_handle_is_cancelled(qi_state *st, PyObject *h)
+{
+    if (qi_is_handle(st, h)) {
+        return (qi_handle_own(st, h)->flags & QI_HANDLE_CANCELLED) != 0;
+    }
+    PyObject *cancelled = PyObject_GetAttr(h, st->str_cancelled);
+    int r = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
+    Py_XDECREF(cancelled);
+    return r;
+}
+
 uint64_t
 qi_handle_seq(const void *item)
 {

@@ -81,6 +81,9 @@ int qi_handle_call(qi_state *st, PyObject *h);
    loop.  0 or -1 (debug mode: its repr may fail). */
 int qi_handle_cancel(qi_state *st, PyObject *h, int debug);
 
+/* 1 or 0; -1 with an exception (a handle that is not ours may fail to tell). */
+int qi_handle_is_cancelled(qi_state *st, PyObject *h);
+
 /* seq() of struct qi_timers. */
 uint64_t qi_handle_seq(const void *h);
 

@@ -206,27 +206,12 @@ loop_remove_writer(LoopObject *self, PyObject *fileobj)
 
 /*********** ready descriptors ***********/
 
-static int
-handle_is_cancelled(LoopObject *self, PyObject *handle)
-{
-    if (qi_is_handle(self->st, handle)) {
-        return (qi_handle_own(self->st, handle)->flags & QI_HANDLE_CANCELLED) != 0;
-    }
-    PyObject *cancelled = PyObject_GetAttr(handle, self->st->str_cancelled);
-    if (cancelled == NULL) {
-        return -1;
-    }
-    int r = PyObject_IsTrue(cancelled);
-    Py_DECREF(cancelled);
-    return r;
-}
-
 /* Through the instance when it is not plain: tests replace _add_callback there. */
 static int
 queue_or_remove(LoopObject *self, const struct direction *dir, PyObject *fileobj,
                 PyObject *handle)
 {
-    int cancelled = handle_is_cancelled(self, handle);
+    int cancelled = qi_handle_is_cancelled(self->st, handle);
     PyObject *r;
 
     if (cancelled < 0) {

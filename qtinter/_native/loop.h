@@ -7,9 +7,11 @@
  *
  *     class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop)
  *
- * loop.c   attributes and the methods that queue work
- * run.c    iterations, turns and the three ways to run
- * io.c     readers and writers
+ * loop.c    attributes and hooks, small methods, life and death
+ * queues.c  the ready queue and the timers
+ * calls.c   call_soon() and its relatives
+ * run.c     iterations, turns and the three ways to run
+ * io.c      readers and writers
  */
 #ifndef QI_NATIVE_LOOP_H
 #define QI_NATIVE_LOOP_H
@@ -145,11 +147,41 @@ qi_loop_hooked(const LoopObject *self, unsigned hook)
 /* Looks which methods the loop's class replaces. */
 int qi_loop_find_class_hooks(LoopObject *self);
 
-/* Appends a handle to the ready queue; steals the reference.  0 or -1. */
-int qi_loop_push_ready(LoopObject *self, PyObject *handle);
-
 /* Work was queued: asks for a turn unless one is on the stack anyway.  Any thread. */
 void qi_loop_kick(LoopObject *self);
+
+/* The callback of a handle raised (exception set): 0 when it was reported,
+   -1 with KeyboardInterrupt or SystemExit still set. */
+int qi_loop_report_callback(LoopObject *self, PyObject *handle);
+
+/* time.monotonic() in C. */
+double qi_loop_clock(LoopObject *self);
+
+/* loop.time() with its hook; -1 with an exception, or a negative clock. */
+double qi_loop_time(LoopObject *self);
+
+/* A time of the loop's clock in nanoseconds, rounded up so that no timer is early;
+   kept within 0 and about 146 years. */
+int64_t qi_deadline_ns(double when);
+
+int qi_loop_check_open(LoopObject *self);
+
+/* The waiter, made if there is none; borrowed, NULL with an exception. */
+SelectorObject *qi_loop_ensure_waiter(LoopObject *self);
+
+/* Setters: value is NULL for del; -1 with AttributeError then. */
+int qi_refuse_delete(PyObject *value, const char *name);
+
+#define QI_FASTCALL(function)                                                            \
+    (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS
+
+/*--- queues.c ---*/
+
+extern PyMethodDef qi_queue_methods[];
+extern PyGetSetDef qi_queue_attributes[];
+
+/* Appends a handle to the ready queue; steals the reference.  0 or -1. */
+int qi_loop_push_ready(LoopObject *self, PyObject *handle);
 
 /* Takes a deque or list that was handed out back into the C queue when nobody else
    holds it any more.  1: the C queue is in force, 0: still held, -1: error. */
@@ -162,21 +194,13 @@ Py_ssize_t qi_loop_ready_len(LoopObject *self);
 /* A timer handle in the heap is being cancelled.  0 or -1. */
 int qi_loop_timer_cancelled(LoopObject *self, PyObject *handle);
 
-/* The callback of a handle raised (exception set): 0 when it was reported,
-   -1 with KeyboardInterrupt or SystemExit still set. */
-int qi_loop_report_callback(LoopObject *self, PyObject *handle);
+/* Lets go of everything that is queued. */
+void qi_loop_drop_ready(LoopObject *self);
+void qi_loop_drop_scheduled(LoopObject *self);
 
-/* time.monotonic() in C. */
-double qi_loop_clock(LoopObject *self);
+/*--- calls.c ---*/
 
-/* A time of the loop's clock in nanoseconds, rounded up so that no timer is early;
-   kept within 0 and about 146 years. */
-int64_t qi_deadline_ns(double when);
-
-int qi_loop_check_open(LoopObject *self);
-
-/* The waiter, made if there is none; borrowed, NULL with an exception. */
-SelectorObject *qi_loop_ensure_waiter(LoopObject *self);
+extern PyMethodDef qi_call_methods[];
 
 /*--- run.c ---*/
 

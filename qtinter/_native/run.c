@@ -45,18 +45,6 @@ enum turn_result {
 /*********** phase 1 and 3: timers ***********/
 
 static int
-is_cancelled(LoopObject *self, PyObject *handle)
-{
-    if (qi_is_handle(self->st, handle)) {
-        return (qi_handle_own(self->st, handle)->flags & QI_HANDLE_CANCELLED) != 0;
-    }
-    PyObject *cancelled = PyObject_GetAttr(handle, self->st->str_cancelled);
-    int r = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
-    Py_XDECREF(cancelled);
-    return r;
-}
-
-static int
 leave_heap(LoopObject *self, PyObject *handle)
 {
     if (qi_is_timer(self->st, handle)) {
@@ -77,7 +65,7 @@ keep_timer(void *item, void *ctx)
 {
     struct sweep *sweep = ctx;
     PyObject *handle = item;
-    int cancelled = is_cancelled(sweep->loop, handle);
+    int cancelled = qi_handle_is_cancelled(sweep->loop->st, handle);
 
     if (cancelled <= 0) {
         sweep->failed |= cancelled < 0;
@@ -118,7 +106,7 @@ drop_cancelled_timers(LoopObject *self)
     }
     const struct qi_timer *top;
     while ((top = qi_timers_top(&self->timers)) != NULL) {
-        int cancelled = is_cancelled(self, top->item);
+        int cancelled = qi_handle_is_cancelled(self->st, top->item);
         if (cancelled <= 0) {
             return cancelled;
         }
@@ -141,7 +129,7 @@ queue_due_timers(LoopObject *self, double now)
 
     while ((top = qi_timers_top(&self->timers)) != NULL && top->when < end) {
         PyObject *handle = qi_timers_pop(&self->timers);
-        int cancelled = is_cancelled(self, handle);
+        int cancelled = qi_handle_is_cancelled(self->st, handle);
         if (cancelled < 0 || leave_heap(self, handle) < 0) {
             Py_DECREF(handle);
             return -1;
@@ -303,7 +291,7 @@ next_ready(LoopObject *self)
 static int
 run_foreign(LoopObject *self, PyObject *handle)
 {
-    int cancelled = is_cancelled(self, handle);
+    int cancelled = qi_handle_is_cancelled(self->st, handle);
 
     if (cancelled != 0) {
         return cancelled < 0 ? -1 : 0;
@@ -321,7 +309,7 @@ run_handle(LoopObject *self, PyObject *handle)
 
     self->stats.callbacks++;
     if (QI_UNLIKELY(self->debug)) {
-        int cancelled = is_cancelled(self, handle);
+        int cancelled = qi_handle_is_cancelled(self->st, handle);
         if (cancelled != 0) {
             return cancelled < 0 ? -1 : 0;
         }
@@ -479,16 +467,6 @@ begin_iteration(LoopObject *self, int block)
 
 /*********** an iteration through the object's attributes ***********/
 
-static double
-time_of_instance(LoopObject *self)
-{
-    PyObject *now =
-        PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_time, NULL);
-    double seconds = now == NULL ? -1.0 : PyFloat_AsDouble(now);
-    Py_XDECREF(now);
-    return seconds;
-}
-
 /* The timeout asyncio would give to select(): 0, None, or seconds. */
 static PyObject *
 select_timeout(LoopObject *self, int block)
@@ -505,7 +483,7 @@ select_timeout(LoopObject *self, int block)
     if (top == NULL) {
         Py_RETURN_NONE;
     }
-    double now = time_of_instance(self);
+    double now = qi_loop_time(self);
     if (now == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
@@ -566,7 +544,7 @@ begin_replaced_iteration(LoopObject *self, int block)
         r = select_and_process(self, block);
     }
     if (r == 0) {
-        self->now = time_of_instance(self);
+        self->now = qi_loop_time(self);
         r = self->now == -1.0 && PyErr_Occurred() ? -1
                                                   : queue_due_timers(self, self->now);
     }
@@ -708,7 +686,7 @@ arm_for_instance(LoopObject *self)
     if (top == NULL) {
         return 0;
     }
-    double now = time_of_instance(self);
+    double now = qi_loop_time(self);
     if (now == -1.0 && PyErr_Occurred()) {
         return -1;
     }
