@@ -9,6 +9,8 @@ from concurrent.futures import Executor
 from selectors import SelectorKey
 from typing import Any, final
 
+poller: str  # what the loop waits with: "epoll", "kqueue" or "thread"
+
 def _debug_counts() -> dict[str, int]: ...
 
 @final
@@ -28,6 +30,7 @@ class Selector:
     def fileno(self) -> int: ...
     def close(self) -> None: ...
     def _descriptors(self) -> list[int]: ...
+    def _watch_port(self, handle: int | None, /) -> None: ...  # Windows only
 
 class Loop:
     """Only what asyncio's loop classes do not declare themselves."""
@@ -38,6 +41,9 @@ class Loop:
     _current_handle: _Handle | None
     _default_executor: Executor | None
     _executor_shutdown_called: bool
+    _proactor: Any
+    _self_reading_future: Any
+    def _loop_self_reading(self, f: Any = None) -> None: ...
     def _asyncgen_finalizer_hook(self, agen: Any) -> None: ...
     def _asyncgen_firstiter_hook(self, agen: Any) -> None: ...
     def _check_running(self) -> None: ...
@@ -47,6 +53,7 @@ class Loop:
     _closed: bool
     _debug: bool
     _interruption: BaseException | None
+    _opaque_selector: bool
     _ready: deque[_Handle]
     _scheduled: list[_TimerHandle]
     _selector: Any
@@ -60,8 +67,6 @@ class Loop:
     def _in_turn(self) -> bool: ...
     @property
     def _modal_depth(self) -> int: ...
-    @property
-    def _opaque_selector(self) -> bool: ...
     @property
     def _waiter(self) -> Selector: ...
     def statistics(self) -> dict[str, int]: ...

@@ -164,7 +164,8 @@ core_exec(PyObject *module)
     if (PyModule_AddObjectRef(module, "Handle", (PyObject *)st->HandleType) < 0
         || PyModule_AddObjectRef(module, "TimerHandle", (PyObject *)st->TimerType) < 0
         || PyModule_AddObjectRef(module, "Selector", (PyObject *)st->SelectorType) < 0
-        || PyModule_AddObjectRef(module, "Loop", (PyObject *)st->LoopType) < 0) {
+        || PyModule_AddObjectRef(module, "Loop", (PyObject *)st->LoopType) < 0
+        || PyModule_AddStringConstant(module, "poller", qi_poller_kind) < 0) {
         return -1;
     }
     return 0;

@@ -6,9 +6,10 @@
  *     wake from thread-+
  *
  * Linux: an epoll set with a timerfd and an eventfd in it (poller_epoll.c); macOS and
- * the BSDs: a kqueue with a timer and a user event (poller_kqueue.c).  The descriptor
- * is itself pollable, so a Qt event loop watches exactly one for the whole asyncio
- * loop.
+ * the BSDs: a kqueue with a timer and a user event (poller_kqueue.c).  Both are
+ * pollable, so a Qt event loop watches exactly one descriptor for the whole asyncio
+ * loop.  Windows has no pollable kernel object: there the descriptor is a socket, into
+ * which a thread of the poller writes (windows/poller_thread.c).
  *
  * Watched descriptors are level-triggered, as asyncio's are.  The deadline and the
  * wakeup are edge-triggered: qi_poller_wait() reports each once and nothing has to be
@@ -28,7 +29,8 @@
 
 struct qi_poll_event {
     int fd;
-    int events; /* QI_POLL_READ | QI_POLL_WRITE; both on hang-up and error */
+    int events; /* QI_POLL_READ | QI_POLL_WRITE; on hang-up and error all that are
+                   watched, and possibly one that is not */
 };
 
 struct qi_poll_result {
@@ -37,12 +39,18 @@ struct qi_poll_result {
     int woken;    /* 1: qi_poller_wake() was called */
 };
 
+struct qi_sentry; /* windows/poller_thread.c */
+
 struct qi_poller {
     int fd;           /* the pollable descriptor; -1 when closed */
     int wake_fd;      /* eventfd, -1 where the kernel object has a user event */
     int timer_fd;     /* timerfd, made at the first arm; -1 before and elsewhere */
     int64_t armed_ns; /* deadline in force on CLOCK_MONOTONIC, 0 when none */
+    struct qi_sentry *sentry; /* owned; unused on systems with a pollable kernel object */
 };
+
+/* "epoll", "kqueue" or "thread". */
+extern const char qi_poller_kind[];
 
 /* 0 or -errno; on failure nothing is left open. */
 int qi_poller_init(struct qi_poller *p);
@@ -64,6 +72,11 @@ int qi_poller_wait(struct qi_poller *p, int timeout_ms, struct qi_poll_event *ev
    earlier deadline already in force stays: being called once too early is cheaper
    than a system call each time the nearest timer is cancelled. */
 int qi_poller_arm(struct qi_poller *p, int64_t deadline_ns);
+
+/* The thread will not come back before p->fd is readable: whoever lets another loop wait
+   calls this first, after each qi_poller_wait().  What changes in the poller afterwards
+   is taken note of.  Does nothing where the kernel object is pollable.  0 or -errno. */
+int qi_poller_sleep(struct qi_poller *p);
 
 /* [any]  Makes qi_poller_wait() report a wakeup; async-signal-safe on Linux. */
 int qi_poller_wake(struct qi_poller *p);

@@ -18,6 +18,8 @@
 
 #define MAX_EVENTS 128
 
+const char qi_poller_kind[] = "epoll";
+
 int64_t
 qi_clock_ns(void)
 {
@@ -194,4 +196,11 @@ qi_poller_wake(struct qi_poller *p)
     }
     /* A full counter is already readable: the wakeup is there. */
     return errno == EAGAIN ? 0 : -errno;
+}
+
+int
+qi_poller_sleep(struct qi_poller *p)
+{
+    (void)p; /* an epoll set is pollable by itself */
+    return 0;
 }

@@ -605,8 +605,10 @@ take_sigint(LoopObject *self)
     return PyErr_CheckSignals();
 }
 
+/* Iterations, begun by begin_iteration() or begin_replaced_iteration(), until nothing is
+   ready or the slice is over. */
 static enum turn_result
-plain_turn(LoopObject *self)
+sliced_turn(LoopObject *self, int (*begin)(LoopObject *self, int block))
 {
     read_clock(self);
     double end = self->now + (double)self->slice_ns * 1e-9;
@@ -614,7 +616,7 @@ plain_turn(LoopObject *self)
     self->quiet_polls = 0;
     for (;;) {
         if (self->batch_left == 0) {
-            if (begin_iteration(self, 0) < 0) {
+            if (begin(self, 0) < 0) {
                 return TURN_ERROR;
             }
         }
@@ -656,7 +658,15 @@ drain_waiter(LoopObject *self)
 static enum turn_result
 replaced_turn(LoopObject *self)
 {
-    if (drain_waiter(self) < 0 || run_once_of_instance(self) < 0) {
+    unsigned hooks = self->hooks_of_class | self->hooks_of_instance;
+
+    if (drain_waiter(self) < 0) {
+        return TURN_ERROR;
+    }
+    if (!selector_is_opaque(self) && !(hooks & (QI_HOOK_RUN_ONCE | QI_HOOK_TIME))) {
+        return sliced_turn(self, begin_replaced_iteration); /* a proactor, say */
+    }
+    if (run_once_of_instance(self) < 0) {
         return TURN_ERROR;
     }
     if (self->stopping) {
@@ -714,6 +724,10 @@ prepare_sleep(LoopObject *self)
         r = watch_foreign_selector(self);
         r = r < 0 ? -1 : arm_for_instance(self);
     }
+    if (r == 0) {
+        r = qi_poller_sleep(&self->waiter->poller);
+        r = r < 0 ? raise_poll_error(r) : 0;
+    }
     return return_scheduled(self, list) < 0 || r < 0 ? -1 : 0;
 }
 
@@ -768,7 +782,7 @@ give_turn(LoopObject *self)
         int r = self->attention ? pay_attention(self) : 0;
         result = r < 0                    ? TURN_ERROR
                  : r == 1                 ? (self->stopping ? TURN_STOP : TURN_MORE)
-                 : qi_loop_is_plain(self) ? plain_turn(self)
+                 : qi_loop_is_plain(self) ? sliced_turn(self, begin_iteration)
                                           : replaced_turn(self);
     }
     if (self->ended || self->host == NULL) {

@@ -1,6 +1,10 @@
 /* selector.c - see selector.h. */
 #include "selector.h"
 
+#ifdef _WIN32
+#  include "windows/port.h"
+#endif
+
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -395,6 +399,35 @@ selector_close(SelectorObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+#ifdef _WIN32
+/* The HANDLE of a completion port whose packets wake the host as well; None: no more. */
+static PyObject *
+selector_watch_port(SelectorObject *self, PyObject *handle)
+{
+    struct qi_port port;
+    int r;
+
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    if (handle == Py_None) {
+        r = qi_poller_watch_port(&self->poller, NULL);
+    }
+    else {
+        port = qi_port_iocp(PyLong_AsVoidPtr(handle));
+        if (PyErr_Occurred()) {
+            return NULL;
+        }
+        r = qi_poller_watch_port(&self->poller, &port);
+    }
+    if (r < 0) {
+        (void)raise_errno(r);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+#endif
+
 static PyObject *
 selector_get_closed(SelectorObject *self, void *Py_UNUSED(closure))
 {
@@ -496,6 +529,9 @@ static PyMethodDef selector_methods[] = {
     {"close", (PyCFunction)selector_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\nForget all descriptors and close our own.")},
     {"_descriptors", (PyCFunction)selector_descriptors, METH_NOARGS, NULL},
+#ifdef _WIN32
+    {"_watch_port", (PyCFunction)selector_watch_port, METH_O, NULL},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import qtinter
+from qtinter import _core
 
 from . import fake_host
 from .fake_host import FakeHost, attached, run_nested
@@ -48,7 +49,8 @@ def test_attaching_starts_the_host_and_asks_for_one_turn(loop):
     with attached(loop, host):
         assert host.calls == ["start", "wake"]
         assert ran == []
-        assert os.readlink(f"/proc/self/fd/{host.fd}") == "anon_inode:[eventpoll]"
+        if _core.poller == "epoll":
+            assert os.readlink(f"/proc/self/fd/{host.fd}") == "anon_inode:[eventpoll]"
         assert host.settle() == 1
         assert ran == ["queued before"]
         assert loop.host_name == "fake"

@@ -13,6 +13,7 @@ import threading
 import pytest
 
 import qtinter
+from qtinter import _core
 
 from .driving import spin
 
@@ -275,6 +276,9 @@ def test_more_descriptors_than_one_poll_reports(run_qt):
     assert run_qt(main()) == 200
 
 
+@pytest.mark.skipif(
+    _core.poller == "thread", reason="this poller has a thread (docs/platforms.md)"
+)
 def test_no_thread_exists_for_io(run_qt):
     def threads():
         return threading.active_count(), len(os.listdir("/proc/self/task"))
