@@ -9,11 +9,13 @@ imports none.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ._contexts import QiRunner, run, using_asyncio_from_qt, using_qt_from_asyncio
 from ._loop import (
     QiBaseEventLoop,
+    QiBaseProactorEventLoop,
     QiBaseSelectorEventLoop,
     QiLoopMode,
     QiSelectorEventLoop,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "QiBaseEventLoop",
+    "QiBaseProactorEventLoop",
     "QiBaseSelectorEventLoop",
     "QiDefaultEventLoop",
     "QiDefaultEventLoopPolicy",
@@ -61,13 +64,26 @@ __all__ = [
 ]
 
 
+_POLICIES: dict[str, Any] = {"QiSelectorEventLoopPolicy": QiSelectorEventLoop}
+
+if sys.platform == "win32":
+    from ._windows import QiProactorEventLoop
+
+    __all__ += ["QiProactorEventLoop", "QiProactorEventLoopPolicy"]
+    _POLICIES["QiProactorEventLoopPolicy"] = QiProactorEventLoop
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("QiDefaultEventLoopPolicy", "QiSelectorEventLoopPolicy"):
+    if name == "QiDefaultEventLoopPolicy":
+        # Under its own name too: whoever subclasses or compares sees one class.
+        value = __getattr__(f"{QiDefaultEventLoop.__name__}Policy")
+    elif name in _POLICIES:
+        if name in globals():  # asked for under the other name before
+            return globals()[name]
         from ._policy import make_policy_class
 
-        policy = make_policy_class("QiSelectorEventLoopPolicy")
-        globals().update(
-            QiDefaultEventLoopPolicy=policy, QiSelectorEventLoopPolicy=policy
-        )
-        return policy
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = make_policy_class(name, _POLICIES[name])
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value

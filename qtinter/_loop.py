@@ -18,7 +18,14 @@ import selectors
 import signal
 import sys
 import threading
-from asyncio import base_events, events, format_helpers, selector_events, tasks
+from asyncio import (
+    base_events,
+    events,
+    format_helpers,
+    proactor_events,
+    selector_events,
+    tasks,
+)
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NoReturn
 
 from . import _core
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "QiBaseEventLoop",
+    "QiBaseProactorEventLoop",
     "QiBaseSelectorEventLoop",
     "QiLoopMode",
     "QiSelector",
@@ -463,7 +471,58 @@ class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEvent
 
 
 class QiSelectorEventLoop(QiBaseSelectorEventLoop, asyncio.SelectorEventLoop):
-    """The event loop of asyncio on Unix, inside Qt.
+    """asyncio's ``SelectorEventLoop``, inside Qt; the default except on Windows.
 
     :param selector: See :class:`QiBaseSelectorEventLoop`.
     """
+
+
+@contextlib.contextmanager
+def _wakeup_fd_kept() -> Iterator[None]:
+    """Put ``signal.set_wakeup_fd()`` back as it was, whatever happens inside."""
+    if threading.get_ident() != threading.main_thread().ident:
+        yield
+        return
+    before = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        try:
+            signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        except (OSError, ValueError):  # its owner has closed it meanwhile
+            signal.set_wakeup_fd(-1)
+
+
+class QiBaseProactorEventLoop(QiBaseEventLoop, proactor_events.BaseProactorEventLoop):
+    """A loop over a proactor, which is told what to do instead of what to watch.
+
+    On Windows :class:`qtinter.QiProactorEventLoop` is the one to use.  This class, like
+    asyncio's own base class, exists everywhere, for proactors of the program.
+
+    :param proactor: Starts operations and reports their ends from ``select(timeout)``,
+        as asyncio's ``IocpProactor`` does.  If it has a method ``fileno()``, Qt watches
+        that descriptor, which is to be readable whenever ``select(0)`` would report
+        something.  If it has none, the thread waits in ``select()``, and Qt's events
+        come only between two waits.
+    """
+
+    _wakeup_fd_before: int | None = None
+    _sigint_taken = False
+    _take_signals = QiBaseSelectorEventLoop._take_signals
+    _give_signals_back = QiBaseSelectorEventLoop._give_signals_back
+    _on_sigint = QiBaseSelectorEventLoop._on_sigint
+
+    def __init__(self, proactor: Any) -> None:
+        # asyncio's class listens for signals from here to close(), and forgets who did
+        # before; ours does while it runs.
+        with _wakeup_fd_kept():
+            super().__init__(proactor)
+        self._opaque_selector = not hasattr(proactor, "fileno")
+
+    def close(self) -> None:
+        """Close the loop, its proactor and its descriptors; again does nothing.
+
+        :raises RuntimeError: The loop is running.
+        """
+        with _wakeup_fd_kept():
+            super().close()

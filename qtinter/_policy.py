@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from asyncio import events
 from typing import Any, Iterator
 
 from ._loop import QiSelectorEventLoop
 
-__all__ = ["QiDefaultEventLoop", "default_loop_factory", "new_event_loop"]
+if sys.platform == "win32":
+    from ._windows import QiProactorEventLoop as QiDefaultEventLoop
+else:
+    QiDefaultEventLoop = QiSelectorEventLoop
 
-QiDefaultEventLoop = QiSelectorEventLoop
+__all__ = ["QiDefaultEventLoop", "default_loop_factory", "new_event_loop"]
 
 
 def new_event_loop() -> QiDefaultEventLoop:
@@ -34,10 +38,13 @@ default_loop_factory = new_event_loop
 
 def _asyncio_default_policy() -> Any:
     """asyncio's default policy class; since 3.14 its public name warns."""
-    from asyncio import unix_events
+    if sys.platform == "win32":
+        from asyncio import windows_events as platform_events
+    else:
+        from asyncio import unix_events as platform_events
 
     for name in ("_DefaultEventLoopPolicy", "DefaultEventLoopPolicy"):
-        policy = getattr(unix_events, name, None)
+        policy = getattr(platform_events, name, None)
         if policy is not None:
             return policy
     raise AttributeError(
@@ -45,15 +52,15 @@ def _asyncio_default_policy() -> Any:
     )
 
 
-def make_policy_class(name: str) -> Any:
-    """Build ``QiSelectorEventLoopPolicy``; ``qtinter.__getattr__`` keeps the result."""
+def make_policy_class(name: str, loop_class: Any) -> Any:
+    """Build a policy with loops of *loop_class*; ``qtinter.__getattr__`` keeps it."""
     return type(
         name,
         (_asyncio_default_policy(),),
         {
             "__module__": "qtinter",
-            "__doc__": "asyncio's default policy with new_event_loop() of qtinter.",
-            "_loop_factory": QiDefaultEventLoop,
+            "__doc__": f"asyncio's default policy with loops of {loop_class.__name__}.",
+            "_loop_factory": loop_class,
         },
     )
 
