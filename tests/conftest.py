@@ -203,7 +203,7 @@ def run_isolated(tmp_path):
                 env=environment,
                 cwd=str(tmp_path),
                 stdin=subprocess.DEVNULL,
-                preexec_fn=hear_ctrl_c,
+                preexec_fn=hear_ctrl_c if os.name == "posix" else None,
                 capture_output=True,
                 text=True,
                 timeout=timeout,

@@ -525,7 +525,8 @@ static PyMethodDef selector_methods[] = {
                "and return the ready ones as a list of (SelectorKey, events).")},
     {"fileno", (PyCFunction)selector_fileno, METH_NOARGS,
      PyDoc_STR("fileno($self, /)\n--\n\n"
-               "The descriptor that is readable whenever select() has something.")},
+               "The descriptor that is readable whenever select() has something (over\n"
+               "the poller \"thread\": while the loop that owns it sleeps).")},
     {"close", (PyCFunction)selector_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\nForget all descriptors and close our own.")},
     {"_descriptors", (PyCFunction)selector_descriptors, METH_NOARGS, NULL},
