@@ -264,7 +264,11 @@ report(struct note *note, struct kevent *event)
                            .events = note->filter == EVFILT_WRITE ? POLLOUT : POLLIN};
     uint64_t count;
 
-    if (poll(&asked, 1, 0) <= 0 || asked.revents & POLLNVAL) {
+    if (poll(&asked, 1, 0) <= 0) {
+        return 0;
+    }
+    if (asked.revents & POLLNVAL) {
+        forget(note); /* closed: the kernel does this at once */
         return 0;
     }
     EV_SET(event, note->ident, note->filter, 0, 0, 0, NULL);
