@@ -170,6 +170,17 @@ qi_current_frame(void)
     return PyEval_GetFrame();
 }
 
+/* A number for the calling thread's state that no other thread state ever has. */
+static inline uint64_t
+qi_thread_state_id(void)
+{
+#if PY_VERSION_HEX >= 0x03090000
+    return PyThreadState_GetID(PyThreadState_Get());
+#else
+    return PyThreadState_Get()->id;
+#endif
+}
+
 /* True while the interpreter is being torn down: Python must not be entered. */
 static inline int
 qi_interpreter_gone(void)

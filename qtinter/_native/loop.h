@@ -104,6 +104,7 @@ typedef struct {
     enum qi_running running;
     struct qi_host *host; /* owned; NULL unless nested or attached */
     unsigned long host_thread_id;
+    uint64_t pinned_thread_state; /* kept alive while attached; 0: none, see run.c */
     const char *host_name; /* static; of the host in use or of the last one */
     int in_turn;           /* an iteration is on the C stack and not inside a modal */
     int wake_requested;    /* host->wake() was called and not served yet */

@@ -910,6 +910,33 @@ take_host(PyObject *object)
     return host;
 }
 
+/*
+ * A thread that Python did not start (a QThread that runs Qt's own exec()) has a Python
+ * thread state only while Python code runs on it: the binding makes one for each slot
+ * and deletes it after.  With it would go what asyncio keeps there: the running loop and
+ * the hooks of asynchronous generators.  One more PyGILState_Ensure() keeps the state
+ * for as long as the loop is attached.
+ */
+static void
+pin_thread_state(LoopObject *self)
+{
+    (void)PyGILState_Ensure(); /* the GIL is held: this counts, no more */
+    self->pinned_thread_state = qi_thread_state_id();
+}
+
+static void
+unpin_thread_state(LoopObject *self)
+{
+    uint64_t pinned = self->pinned_thread_state;
+
+    self->pinned_thread_state = 0;
+    /* The state of a thread that has ended is not ours to release, nor is that of a
+       later thread with the same ident. */
+    if (pinned != 0 && pinned == qi_thread_state_id()) {
+        PyGILState_Release(PyGILState_LOCKED);
+    }
+}
+
 /* stop() and free() run Python code in some hosts, which may raise and must not
    disturb an exception that is on its way. */
 static void
@@ -935,6 +962,7 @@ qi_loop_drop_host(LoopObject *self)
         return;
     }
     self->host = NULL;
+    unpin_thread_state(self);
     if (self->host_thread_id == PyThread_get_thread_ident()) {
         free_host(host);
     }
@@ -1005,6 +1033,7 @@ loop_attach(LoopObject *self, PyObject *host)
     if (start_host(self, host, QI_RUNNING_ATTACHED) < 0) {
         return NULL;
     }
+    pin_thread_state(self);
     qi_loop_kick(self); /* for whatever was queued before */
     Py_RETURN_NONE;
 }
