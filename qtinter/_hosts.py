@@ -13,6 +13,7 @@ import importlib
 import operator
 import os
 import sys
+import threading
 import types
 from typing import Any, Callable, FrozenSet, List, Optional, Union
 
@@ -27,16 +28,18 @@ OBJECT_NAME = "qtinter host"
 # Values of enum qi_turn_reason in _native/host.h.
 TURN_FD = 0
 TURN_WAKE = 1
+TURN_GONE = 2
 
 
 class _Frame:
     """One :meth:`BindingHost.enter` in progress."""
 
-    __slots__ = ("left", "loop")
+    __slots__ = ("left", "loop", "spoilt")
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.left = False
+        self.spoilt = False  # quit() has made Qt refuse further event loops
 
 
 class BindingHost:
@@ -58,21 +61,26 @@ class BindingHost:
 
     def __init__(self, qt_core: Optional[Any] = None) -> None:
         self._qt: Any = _qt_core() if qt_core is None else qt_core
+        with _first_use:
+            _make_classes(self._qt)
         # PySide deletes every Qt object of ours along with the application object.
         self._is_alive = _liveness_check(self._qt)
         self._link: Optional[types.SimpleNamespace] = None
         self._notifier: Any = None
         self._relay: Any = None
         self._waker: Any = None
+        self._farewell: Any = None
+        self._listener: Any = None
         self._frames: List[_Frame] = []
 
     def start(self, fd: int, turn: Callable[[int], object]) -> None:
         """Watch *fd* for reading, and accept :meth:`wake` from here on.
 
         :param fd: A descriptor that stays open until :meth:`stop`.
-        :param turn: Called with ``TURN_FD`` when *fd* is readable and with
-            ``TURN_WAKE`` when a :meth:`wake` is served.  Must not raise; should not be
-            a Python function (see the class).
+        :param turn: Called with ``TURN_FD`` when *fd* is readable, with ``TURN_WAKE``
+            when a :meth:`wake` is served, and with ``TURN_GONE`` when the thread ends
+            before :meth:`stop`.  Must not raise; should not be a Python function (see
+            the class).
         :raises RuntimeError: If the host has been started already, *fd* is not valid,
             or there is no ``QCoreApplication``.
         """
@@ -104,7 +112,11 @@ class BindingHost:
         waker.setSingleShot(True)
         waker.setInterval(0)
         waker.timeout.connect(_turn_slot(link, TURN_WAKE))
-        self._link = link
+        # Between the thread's signal and the slot, because deleting it disconnects.
+        farewell = qt.QTimer()
+        farewell.timeout.connect(_turn_slot(link, TURN_GONE))
+        qt.QThread.currentThread().finished.connect(farewell.timeout)
+        self._link, self._farewell = link, farewell
         self._notifier, self._relay, self._waker = notifier, relay, waker
 
     def stop(self) -> None:
@@ -117,14 +129,16 @@ class BindingHost:
             return
         # Cuts the reference to turn now: the bindings release what a signal was
         # connected to some time later, when an event loop runs (PyQt).
+        self.listen(-1)
         self._link.turn = _no_turn
         notifier, relay, waker = self._notifier, self._relay, self._waker
+        farewell, self._farewell = self._farewell, None
         self._link = self._notifier = self._relay = self._waker = None
         if self._is_alive(notifier):
             notifier.setEnabled(False)
         if self._is_alive(waker):
             waker.stop()
-        for obj in (notifier, relay, waker):
+        for obj in (notifier, relay, waker, farewell):
             if self._is_alive(obj):
                 self._retire(obj)
 
@@ -133,6 +147,21 @@ class BindingHost:
         notifier = self._notifier
         if notifier is not None and self._is_alive(notifier):
             notifier.setEnabled(bool(enabled))
+
+    def listen(self, fd: int) -> None:
+        """Watch another descriptor while the first one is paused; -1 ends that.
+
+        :param fd: *turn* is called with ``TURN_FD`` when it is readable.
+        """
+        listener, self._listener = self._listener, None
+        if listener is not None and self._is_alive(listener):
+            listener.setEnabled(False)
+            self._retire(listener)
+        relay = self._relay
+        if fd >= 0 and relay is not None and self._is_alive(relay):
+            qt = self._qt
+            self._listener = qt.QSocketNotifier(fd, qt.QSocketNotifier.Type.Read)
+            self._listener.activated.connect(relay.timeout)
 
     def wake(self) -> None:
         """Ask for one turn, later; more calls before that turn ask for nothing."""
@@ -156,9 +185,12 @@ class BindingHost:
         frame = _Frame(loop)
         self._frames.append(frame)
         try:
-            return int(run())
+            code = int(run())
         finally:
             self._frames.remove(frame)
+        if frame.spoilt and self.depth() == 0:
+            self._allow_event_loops()
+        return code
 
     def leave(self) -> None:
         """End the loop of the innermost :meth:`enter` that has not been left yet."""
@@ -174,22 +206,48 @@ class BindingHost:
         ``QCoreApplication.exit()`` and ``QThread.exit()`` also make every later
         ``QEventLoop.exec()`` return -1 at once until ``QCoreApplication.exec()`` or
         ``QThread.exec()`` runs; so they are called only for the sake of a loop that is
-        not ours, and not at all if no loop runs.
+        not ours, and not at all if no loop runs.  Once an outermost :meth:`enter` is
+        over, loops are allowed again; where that cannot be done, on a thread other
+        than the application's, loops nested in it have to end by themselves.
         """
         if self.depth() > len(self._frames):
             thread = self._qt.QThread.currentThread()
             app = self._qt.QCoreApplication.instance()
             if app is not None and app.thread() == thread:
+                for frame in self._frames:
+                    frame.spoilt = True
                 self._qt.QCoreApplication.exit(0)
-            else:
+                return
+            if not self._frames:
                 thread.exit(0)
-            return
+                return
         for frame in reversed(self._frames):
             frame.loop.exit(0)
 
     def depth(self) -> int:
         """Return how many event loops run on this thread now."""
         return int(self._qt.QThread.currentThread().loopLevel())
+
+    def _allow_event_loops(self) -> None:
+        """Take back what :meth:`quit` left behind.
+
+        ``QThread.exec()`` would do it without running anything, but bindings refuse to
+        call it on a thread that was not started from Python.  So the application runs
+        for one round of events, and keeps from its users that it does.
+        """
+        qt = self._qt
+        app = qt.QCoreApplication.instance()
+        if app is None:
+            return
+        end = qt.QTimer()
+        end.setSingleShot(True)
+        end.timeout.connect(functools.partial(qt.QCoreApplication.exit, 0))
+        end.start(0)
+        blocked = app.blockSignals(True)  # no aboutToQuit
+        try:
+            (app.exec if hasattr(app, "exec") else app.exec_)()
+        finally:
+            app.blockSignals(blocked)
 
     def _retire(self, obj: Any) -> None:
         """Give *obj* away to be deleted: its handler may be on the stack.
@@ -198,7 +256,7 @@ class BindingHost:
         dispatcher deletes it at the latest with itself, should no loop run again.
         """
         dispatcher = self._qt.QAbstractEventDispatcher.instance()
-        if dispatcher is not None:
+        if dispatcher is not None:  # else: the thread has ended
             obj.setParent(dispatcher)
             obj.deleteLater()
 
@@ -279,6 +337,17 @@ def _load_glue(qt: Any) -> Union[Any, str]:
     if len(cores) > 1:
         return "more than one Qt is loaded: " + ", ".join(sorted(cores))
     return glue
+
+
+# PySide makes a class when it is first used, and lets other threads see it half made.
+_first_use = threading.Lock()
+
+
+@functools.lru_cache(maxsize=None)
+def _make_classes(qt: Any) -> Any:
+    """Use once what a BindingHost uses."""
+    names = "QAbstractEventDispatcher QCoreApplication QEventLoop QThread QTimer"
+    return [getattr(qt, name) for name in names.split()], qt.QSocketNotifier.Type.Read
 
 
 def _turn_slot(link: types.SimpleNamespace, reason: int) -> Callable[[], object]:

@@ -33,7 +33,7 @@ from . import _core
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from contextvars import Context
-    from types import FrameType
+    from types import FrameType, TracebackType
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -158,6 +158,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
                 self._run_native()
             finally:
                 self._run_forever_cleanup()
+            self._raise_late_sigint()
             return
         if self._mode is QiLoopMode.GUEST:
             self._refuse_in_guest_mode("run_forever")
@@ -167,6 +168,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
             self._run_nested(host)
         finally:
             self._run_forever_cleanup()
+        self._raise_late_sigint()
 
     def run_until_complete(self, future: Any) -> Any:
         """Run until *future* (or coroutine) is done and return its result.
@@ -236,10 +238,12 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
 
     def _attached_run_ended(self) -> None:
         """Leave the Qt event loop; the core calls this after the last iteration."""
+        self._keep_late_sigint()
         if self._interruption is not None:
             self._quit_host()
         self._detach()
         self._run_forever_cleanup()
+        self._keep_late_sigint()
 
     def _new_host(self) -> Any:
         from . import _hosts
@@ -253,6 +257,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         self._check_closed()
         self._check_running()
         self._read_limits()
+        self._sigint_pending = False
         self._thread_id = threading.get_ident()
         self._asyncgen_hooks_before = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(
@@ -274,6 +279,19 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         events._set_running_loop(None)
         self._set_coroutine_origin_tracking(False)
         sys.set_asyncgen_hooks(*self._asyncgen_hooks_before)
+
+    # Ctrl+C in a slot waits for a turn, and the run may end without another one.
+
+    def _raise_late_sigint(self) -> None:
+        if self._sigint_pending:
+            self._sigint_pending = False
+            raise KeyboardInterrupt
+
+    def _keep_late_sigint(self) -> None:
+        if self._sigint_pending:
+            self._sigint_pending = False
+            if self._interruption is None:
+                self._interruption = KeyboardInterrupt()
 
     def _take_signals(self) -> None:
         """Listen for signals while running; loops with a self-pipe do."""
@@ -399,6 +417,37 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
             waiter.register(key.fd, key.events)
 
 
+class _InterruptHook:
+    """``sys.excepthook`` while a KeyboardInterrupt of a loop is on its way.
+
+    An exception that leaves a slot gets lost in Qt: the bindings hand it to
+    ``sys.excepthook``, and PyQt ends the process if that is Python's own.  This one
+    gives ours to the loop, which ends its run, and passes on every other.
+    """
+
+    def __init__(self, loop: QiBaseSelectorEventLoop, exc: KeyboardInterrupt) -> None:
+        self._loop = loop
+        self._exc = exc
+        self._before = sys.excepthook
+        sys.excepthook = self
+
+    def __call__(
+        self,
+        exc_type: type[BaseException],
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if exc is self._exc:
+            self.remove()
+            self._loop._interrupt(exc)
+        else:
+            self._before(exc_type, exc, tb)  # type: ignore[arg-type]
+
+    def remove(self) -> None:
+        if sys.excepthook is self:
+            sys.excepthook = self._before
+
+
 class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEventLoop):
     """A loop over a selector.
 
@@ -409,6 +458,7 @@ class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEvent
     _process_events = _core.Loop._process_selector_events
     _wakeup_fd_before: int | None = None
     _sigint_taken = False
+    _interrupt_hook: _InterruptHook | None = None
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         super().__init__(QiSelector() if selector is None else selector)
@@ -418,7 +468,7 @@ class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEvent
     # Python's signal handlers.  Python's own handler for SIGINT would raise
     # KeyboardInterrupt wherever Python code happens to run, for instance in a slot,
     # from where PyQt aborts the process; so it is replaced by one that waits for the
-    # next turn.  A second Ctrl+C does not wait.
+    # next turn.  A second Ctrl+C does not wait.  docs/interrupts.md has all cases.
 
     def _take_signals(self) -> None:
         csock = getattr(self, "_csock", None)
@@ -434,8 +484,11 @@ class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEvent
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, self._on_sigint)
                 self._sigint_taken = True
+            self._signal_fd = self._ssock.fileno()
 
     def _give_signals_back(self) -> None:
+        self._signal_fd = -1
+        self._sigint_over()
         if self._sigint_taken:
             self._sigint_taken = False
             if signal.getsignal(signal.SIGINT) == self._on_sigint:
@@ -452,10 +505,24 @@ class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEvent
             signal.set_wakeup_fd(found, warn_on_full_buffer=False)
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
-        if self._mode is QiLoopMode.NATIVE or self._in_turn or self._sigint_pending:
-            self._sigint_pending = False
-            raise KeyboardInterrupt
-        self._sigint_pending = True
+        raise_here = self._mode is QiLoopMode.NATIVE or self._in_callback()
+        if not raise_here and not self._sigint_pending:
+            # In a slot: for the next turn, which is due because the signal has also
+            # written to the self-pipe.
+            self._sigint_pending = True
+            return
+        self._sigint_over()
+        exc = KeyboardInterrupt()
+        self._interrupt_hook = _InterruptHook(self, exc)
+        self._sigint_guarded = True
+        raise exc
+
+    def _sigint_over(self) -> None:
+        """What became of a KeyboardInterrupt is known; the core calls this."""
+        self._sigint_guarded = False
+        hook, self._interrupt_hook = self._interrupt_hook, None
+        if hook is not None:
+            hook.remove()
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Remove the handler of a signal; see asyncio.

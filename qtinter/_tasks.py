@@ -105,20 +105,22 @@ def _run_plain_task(
     try:
         take_newest = loop._pop_last_ready
     except AttributeError:
-        ready = getattr(loop, "_ready", None)
-        if ready is None:
-            return _run_captured_task(loop, asyncio.Task, coro, name, context)
-        take_newest = ready.pop
+        return _run_captured_task(loop, asyncio.Task, coro, name, context)
     if context is None:
         task = asyncio.Task(coro, loop=loop, name=name)
     else:
         task = asyncio.Task(coro, loop=loop, name=name, context=context)  # type: ignore[call-arg,unused-ignore]
-    handle = take_newest()
-    if getattr(handle._callback, "__self__", None) is task:
+    handle = take_newest(task)
+    if handle is not None:
         _run_first_step(loop, task, handle._context.run, handle._callback)
-    else:
-        # A subclass queued something else in call_soon(); its loop runs the step.
-        loop._ready.append(handle)
+        return task
+    # Another thread has queued something meanwhile.
+    for handle in reversed(tuple(loop._ready)):
+        if getattr(handle._callback, "__self__", None) is task:
+            run, step = handle._context.run, handle._callback
+            handle.cancel()
+            _run_first_step(loop, task, run, step)
+            break
     return task
 
 

@@ -123,6 +123,7 @@ intern_strings(qi_state *st)
         const char *text;
     } strings[] = {
         {&st->str_call_at, "call_at"},
+        {&st->str_callback, "_callback"},
         {&st->str_cancelled, "_cancelled"},
         {&st->str_context, "context"},
         {&st->str_process_events, "_process_events"},
@@ -130,6 +131,7 @@ intern_strings(qi_state *st)
         {&st->str_run_once, "_run_once"},
         {&st->str_scheduled, "_scheduled"},
         {&st->str_select, "select"},
+        {&st->str_self, "__self__"},
         {&st->str_selector, "_selector"},
         {&st->str_time, "time"},
         {&st->str_timer_handle_cancelled, "_timer_handle_cancelled"},

@@ -31,9 +31,10 @@ extern "C" {
 #endif
 
 /* Called by the host when the watched descriptor is readable (QI_TURN_FD) or a
-   wake() is served (QI_TURN_WAKE).  Takes the interpreter lock itself; never fails
+   wake() is served (QI_TURN_WAKE); optionally, for the last time, when the thread ends
+   (QI_TURN_GONE).  Takes the interpreter lock itself; never fails
    and leaves no Python exception behind. */
-enum qi_turn_reason { QI_TURN_FD = 0, QI_TURN_WAKE = 1 };
+enum qi_turn_reason { QI_TURN_FD = 0, QI_TURN_WAKE = 1, QI_TURN_GONE = 2 };
 typedef void (*qi_turn_fn)(void *core, int reason);
 
 struct qi_host {
@@ -63,7 +64,8 @@ struct qi_host {
     /* Ends the loop of the innermost enter() that has not been left yet. */
     void (*leave)(void *impl);
 
-    /* Asks every event loop that runs on this thread to end. */
+    /* Asks every event loop that runs on this thread to end.  Inside an outermost
+       enter(), other event loops can be run again once it has returned. */
     void (*quit)(void *impl);
 
     /* How many event loops run on this thread now. */
@@ -71,6 +73,10 @@ struct qi_host {
 
     /* Text of the last failed start(); static or owned by the host. */
     const char *(*error)(void *impl);
+
+    /* Optional, NULL in hosts without signals: while the descriptor is paused, watches
+       this other one and calls turn(QI_TURN_FD) for it; -1 ends that. */
+    void (*listen)(void *impl, int fd);
 
     /* Optional, NULL in Qt hosts: a clock of the host's own (nanoseconds, monotonic)
        and its alarm; with them the core neither reads the system's clock nor arms

@@ -526,6 +526,20 @@ loop_set_interruption(LoopObject *self, PyObject *value, void *Py_UNUSED(closure
     return 0;
 }
 
+static int
+loop_set_signal_fd(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (qi_refuse_delete(value, "_signal_fd") < 0) {
+        return -1;
+    }
+    long fd = PyLong_AsLong(value);
+    if (fd == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    self->signal_fd = (int)fd;
+    return 0;
+}
+
 static PyObject *
 loop_get_modal_depth(LoopObject *self, void *Py_UNUSED(closure))
 {
@@ -552,6 +566,9 @@ static PyGetSetDef loop_attributes[] = {
     {"_debug", (getter)loop_get_int, (setter)loop_set_int, NULL, OFFSET(debug)},
     {"_sigint_pending", (getter)loop_get_int, (setter)loop_set_int, NULL,
      OFFSET(sigint_pending)},
+    {"_sigint_guarded", (getter)loop_get_int, (setter)loop_set_int, NULL,
+     OFFSET(sigint_guarded)},
+    {"_signal_fd", NULL, (setter)loop_set_signal_fd, NULL, NULL},
     {"_opaque_selector", (getter)loop_get_int, (setter)loop_set_int, NULL,
      OFFSET(opaque_selector)},
     {"_waiter", (getter)loop_get_waiter, NULL, NULL, NULL},
@@ -596,6 +613,7 @@ loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
     self->min_scheduled = 100;
     self->min_cancelled_fraction = 0.5;
     self->clock_every = 1;
+    self->signal_fd = -1;
     st->counts.loops++;
     if (qi_loop_find_class_hooks(self) < 0) {
         Py_DECREF(self);
@@ -627,6 +645,7 @@ loop_traverse(LoopObject *self, visitproc visit, void *arg)
 static int
 loop_clear(LoopObject *self)
 {
+    qi_loop_drop_host(self);
     qi_loop_drop_ready(self);
     qi_loop_drop_scheduled(self);
     Py_CLEAR(self->selector);
@@ -644,7 +663,6 @@ loop_dealloc(LoopObject *self)
     qi_state *st = self->st;
 
     PyObject_GC_UnTrack(self);
-    qi_loop_drop_host(self);
     (void)loop_clear(self);
     qi_ready_fini(&self->ready);
     qi_timers_fini(&self->timers);

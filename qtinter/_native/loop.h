@@ -68,7 +68,14 @@ struct qi_statistics {
     uint64_t slices;     /* turns that ended because their time was used up */
 };
 
-typedef struct {
+/* What a host calls back with.  It outlives the loop if that is collected on another
+   thread, whose call may be waiting for the GIL at this moment. */
+struct qi_hosted {
+    struct loop_object *loop; /* borrowed; NULL: the loop is gone */
+    struct qi_host *host;     /* owned once the loop is gone */
+};
+
+typedef struct loop_object {
     PyObject_HEAD
     qi_state *st; /* borrowed */
 
@@ -102,16 +109,21 @@ typedef struct {
 
     /* running */
     enum qi_running running;
-    struct qi_host *host; /* owned; NULL unless nested or attached */
+    struct qi_host *host;     /* owned; NULL unless nested or attached */
+    struct qi_hosted *hosted; /* owned; as long as the host */
     unsigned long host_thread_id;
     uint64_t pinned_thread_state; /* kept alive while attached; 0: none, see run.c */
-    const char *host_name; /* static; of the host in use or of the last one */
-    int in_turn;           /* an iteration is on the C stack and not inside a modal */
-    int wake_requested;    /* host->wake() was called and not served yet */
-    int watch_paused;      /* host->watch(0) is in force */
-    int modal_depth;       /* modal functions on the C stack */
-    int ended;             /* the run is over, the host has not returned yet */
-    int sigint_pending;    /* Ctrl+C came while Python code of a slot ran */
+    const char *host_name;        /* static; of the host in use or of the last one */
+    int in_turn;        /* an iteration is on the C stack and not inside a modal */
+    int wake_requested; /* host->wake() was called and not served yet */
+    int watch_paused;   /* host->watch(0) is in force */
+    int modal_depth;    /* modal functions on the C stack */
+    int turn_depth;     /* Qt event loops on the C stack when the turn began */
+    int base_depth;     /* the same, when the host was started */
+    int ended;          /* the run is over, the host has not returned yet */
+    int sigint_pending; /* Ctrl+C came while Python code of a slot ran */
+    int sigint_guarded; /* a KeyboardInterrupt was raised, _sigint_over() is due */
+    int signal_fd;      /* where signals write to; -1: this loop does not listen */
     int64_t slice_ns;
     PyObject *modal;        /* function that exec_modal() asked for */
     PyObject *interruption; /* exception that ended the run */
@@ -207,8 +219,8 @@ extern PyMethodDef qi_call_methods[];
 
 extern PyMethodDef qi_run_methods[];
 
-/* Releases the host; a host that belongs to another thread is left alone, because its
-   Qt objects must not be deleted from here. */
+/* Releases the host; a host that belongs to another thread releases itself there when it
+   is called next, because its Qt objects must not be deleted from here. */
 void qi_loop_drop_host(LoopObject *self);
 
 /*--- io.c ---*/

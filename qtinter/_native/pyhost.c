@@ -7,7 +7,7 @@
  *
  *   required   start(fd, turn)  stop()  watch(enabled)  wake()
  *              enter() -> int   leave() quit()          depth() -> int
- *   optional   now_ns() -> int and arm(deadline_ns)
+ *   optional   listen(fd), now_ns() -> int and arm(deadline_ns)
  *
  * An exception of a method that the core cannot pass on goes to sys.unraisablehook.
  */
@@ -128,6 +128,13 @@ pyhost_watch(void *impl, int enabled)
     struct pyhost *self = impl;
     finish_call(self, PyObject_CallMethod(self->object, "watch", "O",
                                           enabled ? Py_True : Py_False));
+}
+
+static void
+pyhost_listen(void *impl, int fd)
+{
+    struct pyhost *self = impl;
+    finish_call(self, PyObject_CallMethod(self->object, "listen", "i", fd));
 }
 
 static void
@@ -282,6 +289,9 @@ qi_pyhost_new(PyObject *object)
         .error = pyhost_error,
         .free = pyhost_free,
     };
+    if (PyObject_HasAttrString(object, "listen")) {
+        host->listen = pyhost_listen;
+    }
     if (PyObject_HasAttrString(object, "now_ns")) {
         host->now_ns = pyhost_now_ns;
         host->arm = pyhost_arm;

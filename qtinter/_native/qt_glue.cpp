@@ -2,20 +2,22 @@
  * qt_glue.cpp - the native Qt host: struct qi_host over QtCore's public API.
  *
  *     Notifier (QSocketNotifier)  -- descriptor readable --> turn(QI_TURN_FD)
+ *     another Notifier, while that one is paused: listen()
  *     Waker    (QObject)          -- timer of interval 0 --> turn(QI_TURN_WAKE)
  *     Frame    (QEventLoop)       -- one per enter() in progress, innermost first
  *
  * Promises beyond those in host.h:
- *  - A Notifier and a Waker live from start() to stop().  Each points to its host,
+ *  - Notifiers and a Waker live from start() to stop().  Each points to its host,
  *    and stop() cuts that pointer first, so an event still on its way finds nobody.
  *    An object whose handler is on the stack is deleted later, never at once.
  *  - Nothing here is a child of the application object, so it may be destroyed at any
  *    time; stop() and free() stay silent and safe afterwards.
+ *  - When the thread ends before stop(), that is told with turn(QI_TURN_GONE).
  *  - All members are called on the loop thread.  free() alone tolerates another
  *    thread (a loop collected after its thread has ended).
  *
  * No Python.h here: turn() takes the interpreter lock itself.  No Q_OBJECT: nothing is
- * emitted and nothing connected, event() is overridden, so no moc step is needed.
+ * emitted, and event() is overridden, so no moc step is needed.
  *
  * Unwinding.  Up to 3.13 CPython ends a daemon thread that asks for the interpreter
  * lock during finalization with pthread_exit(), which glibc implements as an exception
@@ -72,6 +74,7 @@ struct Frame {
     NativeHost *host; // null once the host has been freed
     Frame *outer;
     bool left = false;
+    bool spoilt = false; // quit() has made Qt refuse further event loops
 };
 
 class NativeHost {
@@ -95,6 +98,7 @@ class NativeHost {
     int start(int fd, qi_turn_fn turnFn, void *core);
     void stop();
     void watch(bool enabled);
+    void listen(int fd);
     void wake();
     int enter();
     void leave();
@@ -118,6 +122,7 @@ class NativeHost {
     void *m_core = nullptr;
     Notifier *m_notifier = nullptr; // both set, or both null
     Waker *m_waker = nullptr;
+    Notifier *m_listener = nullptr; // set while listening
     Frame *m_innermost = nullptr;
     const char *m_error = "";
 };
@@ -234,6 +239,14 @@ class Waker final : public QObject {
     hasTimer() const
     {
         return m_timer != 0;
+    }
+    void
+    threadEnds()
+    {
+        if (m_host != nullptr) {
+            Busy busy(m_busy);
+            m_host->turn(QI_TURN_GONE);
+        }
     }
 
   protected:
@@ -358,6 +371,10 @@ NativeHost::start(int fd, qi_turn_fn turnFn, void *core)
         m_waker = nullptr;
         throw;
     }
+    Waker *waker = m_waker; // deleting it disconnects
+    QObject::connect(
+        QThread::currentThread(), &QThread::finished, waker,
+        [waker] { waker->threadEnds(); }, Qt::DirectConnection);
     m_error = "";
     return 0;
 }
@@ -366,6 +383,7 @@ void
 NativeHost::stop()
 {
     if (m_waker != nullptr) {
+        listen(-1);
         retire(m_notifier);
         retire(m_waker);
     }
@@ -380,11 +398,37 @@ NativeHost::watch(bool enabled)
 }
 
 void
+NativeHost::listen(int fd)
+{
+    if (m_listener != nullptr) {
+        retire(m_listener);
+    }
+    if (fd >= 0 && m_waker != nullptr) {
+        m_listener = new Notifier(this, fd);
+    }
+}
+
+void
 NativeHost::wake()
 {
     if (m_waker != nullptr) {
         m_waker->wake();
     }
+}
+
+/* Takes back what quit() left behind.  QThread::exec() does that; told to exit before,
+   it runs no event loop and returns at once. */
+void
+allowEventLoops()
+{
+    struct Access : QThread {
+        using QThread::exec; // protected
+    };
+    int (QThread::*const exec)() = &Access::exec;
+    QThread *thread = QThread::currentThread();
+
+    thread->exit(0);
+    (void)(thread->*exec)();
 }
 
 int
@@ -394,7 +438,11 @@ NativeHost::enter()
         return -1; // QEventLoop would only print a warning
     }
     Frame frame(this);
-    return frame.loop.exec(); // may delete this host
+    const int code = frame.loop.exec(); // may delete this host
+    if (frame.spoilt && loopLevel() == 0) {
+        allowEventLoops();
+    }
+    return code;
 }
 
 void
@@ -425,12 +473,16 @@ NativeHost::ownDepth() const
  * make each QEventLoop::exec() after them return -1 at once, until QCoreApplication::
  * exec() or QThread::exec() runs next.  On a thread where neither is in use (a Python
  * thread, or asyncio owning the main thread) that would be for ever.  So these are used
- * only if there is a loop that is not ours, and not at all if no loop runs.
+ * only if there is a loop that is not ours, and not at all if no loop runs; and once an
+ * outermost enter() is over, loops are allowed again.
  */
 void
 NativeHost::quit()
 {
     if (loopLevel() > ownDepth()) {
+        for (Frame *frame = m_innermost; frame != nullptr; frame = frame->outer) {
+            frame->spoilt = true;
+        }
         const QCoreApplication *app = QCoreApplication::instance();
         if (app != nullptr && app->thread() == QThread::currentThread()) {
             QCoreApplication::exit(0);
@@ -475,6 +527,17 @@ void
 memberWatch(void *impl, int enabled) noexcept
 {
     hostOf(impl)->watch(enabled != 0);
+}
+
+void
+memberListen(void *impl, int fd) noexcept
+{
+    try {
+        hostOf(impl)->listen(fd);
+    }
+    catch (...) {
+        return; // out of memory: signals wait until the descriptor is watched again
+    }
 }
 
 void
@@ -539,6 +602,7 @@ NativeHost::NativeHost() : m_vtable()
     m_vtable.start = memberStart;
     m_vtable.stop = memberStop;
     m_vtable.watch = memberWatch;
+    m_vtable.listen = memberListen;
     m_vtable.wake = memberWake;
     m_vtable.enter = memberEnter;
     m_vtable.leave = memberLeave;

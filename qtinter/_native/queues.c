@@ -281,26 +281,50 @@ loop_add_callback(LoopObject *self, PyObject *handle)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-loop_pop_last_ready(LoopObject *self, PyObject *Py_UNUSED(ignored))
+/* Whether the callback of a handle is a method of owner, or made like one.  0 also
+   when it cannot be told. */
+static int
+is_bound_to(LoopObject *self, PyObject *handle, PyObject *owner)
 {
+    PyObject *callback = PyObject_GetAttr(handle, self->st->str_callback);
+    PyObject *bound = NULL;
+
+    if (callback != NULL) {
+        bound = PyObject_GetAttr(callback, self->st->str_self);
+        Py_DECREF(callback);
+    }
+    if (bound == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    Py_DECREF(bound);
+    return bound == owner;
+}
+
+/* The newest handle, taken out, if its callback is bound to owner; otherwise None.  It
+   need not be, because other threads queue handles too. */
+static PyObject *
+loop_pop_last_ready(LoopObject *self, PyObject *owner)
+{
+    struct qi_ready *ready = &self->ready;
     int reclaimed = qi_loop_reclaim_ready(self);
 
     if (reclaimed < 0) {
         return NULL;
     }
-    if (reclaimed == 0) {
-        if (qi_loop_ready_len(self) == 0) {
-            Py_RETURN_NONE;
-        }
-        return PyObject_CallMethod(self->ready_out, "pop", NULL);
-    }
-    PyObject *handle = qi_ready_pop_last(&self->ready);
-    if (handle == NULL) {
+    if (reclaimed == 0 || ready->len == 0) {
         Py_RETURN_NONE;
     }
-    if (self->batch_left > self->ready.len) {
-        self->batch_left = self->ready.len;
+    PyObject *handle = Py_NewRef((PyObject *)qi_ready_at(ready, ready->len - 1));
+    int found = is_bound_to(self, handle, owner);
+    if (!found || self->ready_out != NULL || ready->len == 0
+        || qi_ready_at(ready, ready->len - 1) != handle) {
+        Py_DECREF(handle);
+        Py_RETURN_NONE;
+    }
+    Py_DECREF((PyObject *)qi_ready_pop_last(ready)); /* we hold one of our own */
+    if (self->batch_left > ready->len) {
+        self->batch_left = ready->len;
     }
     return handle;
 }
@@ -362,7 +386,7 @@ loop_set_cancelled_count(LoopObject *self, PyObject *value, void *Py_UNUSED(clos
 PyMethodDef qi_queue_methods[] = {
     {"_add_callback", (PyCFunction)loop_add_callback, METH_O, NULL},
     {"_timer_handle_cancelled", (PyCFunction)loop_timer_handle_cancelled, METH_O, NULL},
-    {"_pop_last_ready", (PyCFunction)loop_pop_last_ready, METH_NOARGS, NULL},
+    {"_pop_last_ready", (PyCFunction)loop_pop_last_ready, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

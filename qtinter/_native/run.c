@@ -209,11 +209,10 @@ raise_poll_error(int negative_errno)
 
 /* block: wait until something comes, with the GIL released. */
 static int
-poll_waiter(LoopObject *self, int block)
+poll_selector(LoopObject *self, SelectorObject *waiter, int block)
 {
     struct qi_poll_event events[MAX_EVENTS];
     struct qi_poll_result got;
-    SelectorObject *waiter = self->waiter;
     int r;
 
     self->stats.polls++;
@@ -250,6 +249,17 @@ poll_waiter(LoopObject *self, int block)
         }
     }
     return 0;
+}
+
+static int
+poll_waiter(LoopObject *self, int block)
+{
+    /* Held: another thread may replace it meanwhile. */
+    SelectorObject *waiter = (SelectorObject *)Py_NewRef((PyObject *)self->waiter);
+    int r = poll_selector(self, waiter, block);
+
+    Py_DECREF(waiter);
+    return r;
 }
 
 /* Makes the waiter report the nearest deadline, if there is one. */
@@ -593,9 +603,24 @@ run_once_of_instance(LoopObject *self)
 
 /*********** a turn ***********/
 
+/* How many Qt event loops are on the C stack now. */
+static int
+host_depth(LoopObject *self)
+{
+    return self->host == NULL ? 0 : self->host->depth(self->host->impl);
+}
+
 static int
 take_sigint(LoopObject *self)
 {
+    if (QI_UNLIKELY(self->sigint_guarded)) {
+        self->sigint_guarded = 0;
+        PyObject *r = PyObject_CallMethod((PyObject *)self, "_sigint_over", NULL);
+        Py_XDECREF(r);
+        if (r == NULL) {
+            return -1;
+        }
+    }
     if (QI_UNLIKELY(self->sigint_pending)) {
         self->sigint_pending = 0;
         PyErr_SetNone(PyExc_KeyboardInterrupt);
@@ -734,18 +759,39 @@ prepare_sleep(LoopObject *self)
 static void
 pause_watch(LoopObject *self)
 {
+    struct qi_host *host = self->host;
+
     if (!self->watch_paused) {
         self->watch_paused = 1;
-        self->host->watch(self->host->impl, 0);
+        host->watch(host->impl, 0);
+        if (host->listen != NULL && self->signal_fd >= 0) {
+            host->listen(host->impl, self->signal_fd);
+        }
     }
 }
 
 static void
 resume_watch(LoopObject *self)
 {
-    if (self->watch_paused && self->host != NULL) {
+    struct qi_host *host = self->host;
+
+    if (self->watch_paused && host != NULL) {
         self->watch_paused = 0;
-        self->host->watch(self->host->impl, 1);
+        if (host->listen != NULL) {
+            host->listen(host->impl, -1);
+        }
+        host->watch(host->impl, 1);
+    }
+}
+
+/* Ends the Qt event loops inside of this run, which the user may have nested in it.
+   Qt has no way to end them and spare those around run_forever(): if there are any,
+   the inner ones have to end by themselves. */
+static void
+quit_inner_loops(LoopObject *self)
+{
+    if (self->running == QI_RUNNING_ATTACHED || self->base_depth == 0) {
+        self->host->quit(self->host->impl);
     }
 }
 
@@ -759,6 +805,9 @@ end_hosted_run(LoopObject *self, PyObject *exc)
     }
     if (self->running == QI_RUNNING_NESTED) {
         self->host->leave(self->host->impl);
+        if (self->interruption != NULL) {
+            quit_inner_loops(self);
+        }
         return;
     }
     PyObject *r = PyObject_CallMethod((PyObject *)self, "_attached_run_ended", NULL);
@@ -773,6 +822,7 @@ give_turn(LoopObject *self)
 {
     enum turn_result result;
 
+    self->turn_depth = host_depth(self);
     self->in_turn = 1;
     self->stats.turns++;
     if (take_sigint(self) < 0) {
@@ -811,6 +861,90 @@ give_turn(LoopObject *self)
     }
 }
 
+/* Keeps exc (stolen) until the callback on the stack returns, and makes the Qt event
+   loop that this callback runs end. */
+static void
+interrupt_callback(LoopObject *self, PyObject *exc)
+{
+    if (self->interruption == NULL) {
+        self->interruption = exc;
+    }
+    else {
+        Py_DECREF(exc);
+    }
+    self->attention |= QI_ATTENTION_INTERRUPT;
+    quit_inner_loops(self);
+}
+
+/* asyncio pauses, signals do not: their Python handlers run, and what
+   add_signal_handler() knows is queued. */
+static void
+hear_signals(LoopObject *self)
+{
+    PyObject *exc = NULL;
+
+    if (self->signal_fd < 0) {
+        return;
+    }
+    PyObject *r = PyObject_CallMethod((PyObject *)self, "_read_from_self", NULL);
+    Py_XDECREF(r);
+    if (r == NULL || PyErr_CheckSignals() < 0) {
+        exc = qi_take_exception();
+    }
+    else if (self->sigint_pending) {
+        self->sigint_pending = 0;
+        exc = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
+        exc = exc != NULL ? exc : qi_take_exception();
+    }
+    if (exc != NULL && self->host != NULL) {
+        interrupt_callback(self, exc);
+    }
+    else {
+        Py_XDECREF(exc);
+    }
+}
+
+/* stop() and free() run Python code in some hosts, which may raise and must not
+   disturb an exception that is on its way. */
+static void
+free_host(struct qi_host *host)
+{
+    PyObject *exc = qi_take_exception();
+
+    host->free(host);
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    if (exc != NULL) {
+        qi_raise_exception(exc);
+    }
+}
+
+static void
+turn_loop(LoopObject *self, int reason)
+{
+    Py_INCREF(self);
+    if (reason == QI_TURN_WAKE) {
+        self->wake_requested = 0;
+    }
+    if (self->ended || self->host == NULL) {
+        /* Stopped, and Qt had this call under way already. */
+    }
+    else if (reason == QI_TURN_GONE) {
+        end_hosted_run(self, NULL); /* the thread ends, and nobody called stop() */
+    }
+    else if (self->in_turn || (self->stopping && self->modal_depth > 0)) {
+        /* A bare nested Qt loop inside a callback: asyncio pauses until the callback
+           returns.  A readable descriptor would make that Qt loop spin. */
+        pause_watch(self);
+        hear_signals(self);
+    }
+    else {
+        give_turn(self);
+    }
+    Py_DECREF(self);
+}
+
 /* turn() of struct qi_host: the only way from Qt into the loop. */
 static void
 hosted_turn(void *core, int reason)
@@ -819,23 +953,15 @@ hosted_turn(void *core, int reason)
         return;
     }
     PyGILState_STATE gil = PyGILState_Ensure();
-    LoopObject *self = (LoopObject *)Py_NewRef((PyObject *)core);
+    struct qi_hosted *hosted = core;
 
-    if (reason == QI_TURN_WAKE) {
-        self->wake_requested = 0;
+    if (hosted->loop == NULL) {
+        free_host(hosted->host);
+        PyMem_Free(hosted);
     }
-    if (self->ended || self->host == NULL) {
-        /* Stopped, and Qt had this call under way already. */
+    else if (Py_REFCNT(hosted->loop) > 0) { /* else: it is being collected */
+        turn_loop(hosted->loop, reason);
     }
-    else if (self->in_turn || (self->stopping && self->modal_depth > 0)) {
-        /* A bare nested Qt loop inside a callback: asyncio pauses until the callback
-           returns.  A readable descriptor would make that Qt loop spin. */
-        pause_watch(self);
-    }
-    else {
-        give_turn(self);
-    }
-    Py_DECREF(self);
     PyGILState_Release(gil);
 }
 
@@ -847,6 +973,7 @@ static int
 run_modal(LoopObject *self)
 {
     PyObject *function = self->modal;
+    int turn_depth = self->turn_depth;
 
     self->modal = NULL;
     self->attention &= ~QI_ATTENTION_MODAL;
@@ -863,6 +990,7 @@ run_modal(LoopObject *self)
     PyObject *r = PyObject_CallNoArgs(function);
     self->modal_depth--;
     self->in_turn = 1;
+    self->turn_depth = turn_depth; /* turns inside of the function have changed it */
     Py_DECREF(function);
     if (r != NULL) {
         Py_DECREF(r);
@@ -937,34 +1065,24 @@ unpin_thread_state(LoopObject *self)
     }
 }
 
-/* stop() and free() run Python code in some hosts, which may raise and must not
-   disturb an exception that is on its way. */
-static void
-free_host(struct qi_host *host)
-{
-    PyObject *exc = qi_take_exception();
-
-    host->free(host);
-    if (PyErr_Occurred()) {
-        PyErr_WriteUnraisable(NULL);
-    }
-    if (exc != NULL) {
-        qi_raise_exception(exc);
-    }
-}
-
 void
 qi_loop_drop_host(LoopObject *self)
 {
     struct qi_host *host = self->host;
+    struct qi_hosted *hosted = self->hosted;
 
     if (host == NULL) {
         return;
     }
     self->host = NULL;
+    self->hosted = NULL;
     unpin_thread_state(self);
     if (self->host_thread_id == PyThread_get_thread_ident()) {
         free_host(host);
+        PyMem_Free(hosted);
+    }
+    else {
+        hosted->loop = NULL;
     }
 }
 
@@ -979,23 +1097,33 @@ start_host(LoopObject *self, PyObject *object, enum qi_running running)
         return -1;
     }
     struct qi_host *host = take_host(object);
-    if (host == NULL) {
+    struct qi_hosted *hosted = PyMem_Malloc(sizeof(*hosted));
+    if (host == NULL || hosted == NULL) {
+        if (host != NULL) {
+            free_host(host);
+            PyErr_NoMemory();
+        }
+        PyMem_Free(hosted);
         return -1;
     }
+    *hosted = (struct qi_hosted){.loop = self, .host = host};
     self->ended = 0;
     self->wake_requested = 0;
     self->watch_paused = 0;
     self->sigint_pending = 0;
     self->host_thread_id = PyThread_get_thread_ident();
-    if (host->start(host->impl, self->waiter->poller.fd, hosted_turn, self) < 0) {
+    if (host->start(host->impl, self->waiter->poller.fd, hosted_turn, hosted) < 0) {
         if (!PyErr_Occurred()) {
             PyErr_Format(PyExc_RuntimeError, "the %s Qt host cannot start: %s",
                          host->name, host->error(host->impl));
         }
         free_host(host);
+        PyMem_Free(hosted);
         return -1;
     }
     self->host = host;
+    self->hosted = hosted;
+    self->base_depth = host_depth(self);
     self->host_name = host->name;
     self->running = running;
     return 0;
@@ -1139,6 +1267,15 @@ loop_interrupt(LoopObject *self, PyObject *exc)
     Py_RETURN_NONE;
 }
 
+/* Whether the Python code that runs now is that of a callback, which an exception may
+   leave, and not of a slot in a Qt event loop that the callback runs. */
+static PyObject *
+loop_in_callback(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(
+        self->in_turn && (self->host == NULL || host_depth(self) == self->turn_depth));
+}
+
 static PyObject *
 loop_read_limits(LoopObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -1167,6 +1304,7 @@ PyMethodDef qi_run_methods[] = {
     {"_run_nested", (PyCFunction)loop_run_nested, METH_O, NULL},
     {"_run_native", (PyCFunction)loop_run_native, METH_NOARGS, NULL},
     {"_interrupt", (PyCFunction)loop_interrupt, METH_O, NULL},
+    {"_in_callback", (PyCFunction)loop_in_callback, METH_NOARGS, NULL},
     {"_request_modal", (PyCFunction)loop_request_modal, METH_O, NULL},
     {"_modal_pending", (PyCFunction)loop_modal_pending, METH_NOARGS, NULL},
     {"_read_limits", (PyCFunction)loop_read_limits, METH_NOARGS, NULL},

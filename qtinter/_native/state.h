@@ -35,6 +35,7 @@
     X(PyObject *, loop_kwnames)      /* ("loop",) */                                     \
     X(PyObject *, loop_name_kwnames) /* ("loop", "name") */                              \
     X(PyObject *, str_call_at)                                                           \
+    X(PyObject *, str_callback)                                                          \
     X(PyObject *, str_cancelled)                                                         \
     X(PyObject *, str_context)                                                           \
     X(PyObject *, str_process_events)                                                    \
@@ -42,6 +43,7 @@
     X(PyObject *, str_run_once)                                                          \
     X(PyObject *, str_scheduled)                                                         \
     X(PyObject *, str_select)                                                            \
+    X(PyObject *, str_self)                                                              \
     X(PyObject *, str_selector)                                                          \
     X(PyObject *, str_time)                                                              \
     X(PyObject *, str_timer_handle_cancelled)                                            \
