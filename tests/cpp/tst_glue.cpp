@@ -126,6 +126,11 @@ class Core {
         host->watch(host->impl, enabled);
     }
     void
+    listen(int fd)
+    {
+        host->listen(host->impl, fd);
+    }
+    void
     wake()
     {
         host->wake(host->impl);
@@ -168,12 +173,17 @@ class Core {
     std::function<void(int)> onTurn = [](int) {};
     int turns = 0;
     int fdTurns = 0;
+    int farewells = 0;
 
   private:
     static void
     turn(void *core, int reason)
     {
         Core *self = static_cast<Core *>(core);
+        if (reason == QI_TURN_GONE) {
+            ++self->farewells;
+            return;
+        }
         ++self->turns;
         self->fdTurns += reason == QI_TURN_FD;
         std::function<void(int)> script = self->onTurn; // it may replace itself
@@ -455,6 +465,32 @@ watchPausesAndResumes()
     CHECK(core.fdTurns == 1);
 }
 
+void
+listensToAnotherDescriptorWhilePaused()
+{
+    Core core;
+    Pipe other;
+    core.listen(other.fd()); // not started: nothing
+    CHECK(core.start() == 0);
+    core.pipe.fill();
+    other.fill();
+    core.watch(0);
+    settle();
+    CHECK(core.turns == 0);
+    core.onTurn = [&](int) { other.drain(); };
+    core.listen(other.fd());
+    settle();
+    CHECK(core.fdTurns == 1);
+    core.listen(-1);
+    other.fill();
+    settle();
+    CHECK(core.fdTurns == 1);
+    core.listen(other.fd());
+    core.stop();
+    settle();
+    CHECK(core.fdTurns == 1);
+}
+
 /* A modal loop within a turn gets turns too, if the core wants them. */
 void
 turnsNestInAForeignLoop()
@@ -493,6 +529,25 @@ quitEndsOwnLoopsAndSpoilsNone()
     }
     CHECK(core.turns == 4);
     settle(); // its QEventLoop would end at once after a QCoreApplication::exit()
+}
+
+/* It has to use QCoreApplication::exit() for the loop it does not know. */
+void
+quitEndsForeignInnerLoopsAndSpoilsNone()
+{
+    Core core;
+    CHECK(core.start() == 0);
+    for (int round = 0; round < 2; ++round) {
+        core.onTurn = [&](int) {
+            QEventLoop foreign;
+            QTimer::singleShot(0, [&] { core.quit(); });
+            CHECK(foreign.exec() == 0);
+        };
+        core.wake();
+        CHECK(core.enter() == 0);
+    }
+    CHECK(core.turns == 2);
+    settle();
 }
 
 void
@@ -604,6 +659,7 @@ freedByAnotherThreadAfterItsThreadHasEnded()
                 core.stop();
             }
         });
+        CHECK(core.farewells == (stopped ? 0 : 1));
         core.free();
         CHECK(core.turns == 0);
     }
@@ -775,8 +831,10 @@ const Case cases[] = {
     CASE(enterNestsAndLeaveEndsTheInnermost),
     CASE(leaveTwiceFromInsideLeavesTwoLoops),
     CASE(watchPausesAndResumes),
+    CASE(listensToAnotherDescriptorWhilePaused),
     CASE(turnsNestInAForeignLoop),
     CASE(quitEndsOwnLoopsAndSpoilsNone),
+    CASE(quitEndsForeignInnerLoopsAndSpoilsNone),
     CASE(quitEndsTheApplication),
     CASE(foreignExitCodeIsReturned),
     CASE(exceptionInTheLoopIsAnErrorCode),

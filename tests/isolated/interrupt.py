@@ -52,8 +52,6 @@ def busy():
 def modal():
     qt_loop = QtCore.QEventLoop()
     QtCore.QTimer.singleShot(0, modal_idle)
-    # In nested mode the run cannot end before this Qt loop does.
-    QtCore.QTimer.singleShot(300, qt_loop.quit)
     qt_loop.exec()
 
 

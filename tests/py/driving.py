@@ -39,6 +39,7 @@ def spin(done):
 
 
 def _safety_net():
+    _qt_core().QEventLoop()  # gives a thread of Python's a dispatcher, for the timer
     net = _qt_core().QTimer()
     net.setSingleShot(True)
     net.start(SAFETY_NET_MS)

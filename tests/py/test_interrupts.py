@@ -1,10 +1,12 @@
-"""Ctrl+C, SystemExit and signals; see tests/isolated/interrupt.py for the programs.
+"""Ctrl+C, SystemExit and signals; the programs are tests/isolated/interrupt*.py.
 
 Each case is a process of its own: its exit status and all it prints are asserted.
 """
 
 import asyncio
+import itertools
 import os
+import pathlib
 import signal
 import socket
 
@@ -14,6 +16,62 @@ import qtinter
 from qtinter import QiLoopMode
 
 from .driving import MODES, drive
+
+DOCUMENTATION = pathlib.Path(__file__).parents[2] / "docs" / "interrupts.md"
+HEADER = "| situation | attached | nested | inner | native |"
+
+
+def documented_cases():
+    """(mode, situation, outcome) for each cell of the table in docs/interrupts.md."""
+    lines = iter(DOCUMENTATION.read_text(encoding="utf-8").splitlines())
+    cases = []
+    for line in lines:
+        if line == HEADER:
+            modes = cells_of(line)[1:]
+            next(lines)
+            for row in itertools.takewhile(bool, lines):
+                situation, *outcomes = cells_of(row)
+                cases += zip(modes, [situation] * len(modes), outcomes)
+    return cases
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+NO_SUCH_SITUATION = "–"
+ALL_CASES = documented_cases()
+CASES = [case for case in ALL_CASES if case[2] != NO_SUCH_SITUATION]
+
+
+def test_the_table_is_complete():
+    modes = {mode for mode, _, _ in ALL_CASES}
+    situations = {situation for _, situation, _ in ALL_CASES}
+    assert modes == {"attached", "nested", "inner", "native"}
+    assert situations >= {
+        *("waiting", "slot", "callback", "coroutine", "clean-up"),
+        *("`modal`, waiting", "slot, second", "clean-up, second"),
+    }
+    assert len(ALL_CASES) == len(modes) * len(situations)
+    missing = {case[:2] for case in ALL_CASES} - {case[:2] for case in CASES}
+    assert missing == {
+        *(("native", "slot"), ("native", "slot, second")),
+        ("native", "own Qt loop, slot, second"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "situation", "outcome"),
+    CASES,
+    ids=[" - ".join(case[:2]) for case in CASES],
+)
+def test_the_table_is_true(run_isolated, mode, situation, outcome):
+    """docs/interrupts.md, cell by cell; nothing is printed, nothing is left behind."""
+    result = run_isolated("interrupt_table.py", mode, situation)
+    assert result.stderr == ""
+    assert result.stdout == f"{outcome}\nKeyboardInterrupt\n"
+    assert result.returncode == 0
+
 
 PLACES = ["idle", "slot", "callback", "coroutine", "modal", "busy callback"]
 
