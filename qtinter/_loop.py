@@ -29,11 +29,11 @@ from asyncio import (
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NoReturn
 
 from . import _core
+from ._interrupts import SignalListening
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from contextvars import Context
-    from types import FrameType, TracebackType
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -417,38 +417,9 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
             waiter.register(key.fd, key.events)
 
 
-class _InterruptHook:
-    """``sys.excepthook`` while a KeyboardInterrupt of a loop is on its way.
-
-    An exception that leaves a slot gets lost in Qt: the bindings hand it to
-    ``sys.excepthook``, and PyQt ends the process if that is Python's own.  This one
-    gives ours to the loop, which ends its run, and passes on every other.
-    """
-
-    def __init__(self, loop: QiBaseSelectorEventLoop, exc: KeyboardInterrupt) -> None:
-        self._loop = loop
-        self._exc = exc
-        self._before = sys.excepthook
-        sys.excepthook = self
-
-    def __call__(
-        self,
-        exc_type: type[BaseException],
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        if exc is self._exc:
-            self.remove()
-            self._loop._interrupt(exc)
-        else:
-            self._before(exc_type, exc, tb)  # type: ignore[arg-type]
-
-    def remove(self) -> None:
-        if sys.excepthook is self:
-            sys.excepthook = self._before
-
-
-class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEventLoop):
+class QiBaseSelectorEventLoop(
+    SignalListening, QiBaseEventLoop, selector_events.BaseSelectorEventLoop
+):
     """A loop over a selector.
 
     :param selector: A selector from the :mod:`selectors` module, or any object with its
@@ -456,85 +427,9 @@ class QiBaseSelectorEventLoop(QiBaseEventLoop, selector_events.BaseSelectorEvent
     """
 
     _process_events = _core.Loop._process_selector_events
-    _wakeup_fd_before: int | None = None
-    _sigint_taken = False
-    _interrupt_hook: _InterruptHook | None = None
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         super().__init__(QiSelector() if selector is None else selector)
-
-    # While the loop runs on the main thread, a signal writes into the loop's self-pipe
-    # (signal.set_wakeup_fd), which wakes Qt, which gives the loop a turn, which runs
-    # Python's signal handlers.  Python's own handler for SIGINT would raise
-    # KeyboardInterrupt wherever Python code happens to run, for instance in a slot,
-    # from where PyQt aborts the process; so it is replaced by one that waits for the
-    # next turn.  A second Ctrl+C does not wait.  docs/interrupts.md has all cases.
-
-    def _take_signals(self) -> None:
-        csock = getattr(self, "_csock", None)
-        if csock is None or threading.get_ident() != threading.main_thread().ident:
-            return
-        wakeup_fd = csock.fileno()
-        if not isinstance(wakeup_fd, int):  # a stand-in for the self-pipe, in tests
-            return
-        with contextlib.suppress(ValueError):  # not the main interpreter
-            self._wakeup_fd_before = signal.set_wakeup_fd(
-                wakeup_fd, warn_on_full_buffer=False
-            )
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._on_sigint)
-                self._sigint_taken = True
-            self._signal_fd = self._ssock.fileno()
-
-    def _give_signals_back(self) -> None:
-        self._signal_fd = -1
-        self._sigint_over()
-        if self._sigint_taken:
-            self._sigint_taken = False
-            if signal.getsignal(signal.SIGINT) == self._on_sigint:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self._wakeup_fd_before is None:
-            return
-        before, self._wakeup_fd_before = self._wakeup_fd_before, None
-        try:
-            found = signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-        except (OSError, ValueError):  # its owner has closed it meanwhile
-            found = signal.set_wakeup_fd(-1)
-        if found not in (-1, self._csock.fileno()):
-            # Somebody else's by now: theirs to give back.
-            signal.set_wakeup_fd(found, warn_on_full_buffer=False)
-
-    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
-        raise_here = self._mode is QiLoopMode.NATIVE or self._in_callback()
-        if not raise_here and not self._sigint_pending:
-            # In a slot: for the next turn, which is due because the signal has also
-            # written to the self-pipe.
-            self._sigint_pending = True
-            return
-        self._sigint_over()
-        exc = KeyboardInterrupt()
-        self._interrupt_hook = _InterruptHook(self, exc)
-        self._sigint_guarded = True
-        raise exc
-
-    def _sigint_over(self) -> None:
-        """What became of a KeyboardInterrupt is known; the core calls this."""
-        self._sigint_guarded = False
-        hook, self._interrupt_hook = self._interrupt_hook, None
-        if hook is not None:
-            hook.remove()
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        """Remove the handler of a signal; see asyncio.
-
-        Other than in asyncio, the loop keeps listening for signals while it runs.
-        """
-        removed = super().remove_signal_handler(sig)
-        if removed and sig == signal.SIGINT and self._sigint_taken:
-            signal.signal(signal.SIGINT, self._on_sigint)
-        if self._wakeup_fd_before is not None:
-            signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
-        return removed
 
 
 class QiSelectorEventLoop(QiBaseSelectorEventLoop, asyncio.SelectorEventLoop):
@@ -560,7 +455,9 @@ def _wakeup_fd_kept() -> Iterator[None]:
             signal.set_wakeup_fd(-1)
 
 
-class QiBaseProactorEventLoop(QiBaseEventLoop, proactor_events.BaseProactorEventLoop):
+class QiBaseProactorEventLoop(
+    SignalListening, QiBaseEventLoop, proactor_events.BaseProactorEventLoop
+):
     """A loop over a proactor, which is told what to do instead of what to watch.
 
     On Windows :class:`qtinter.QiProactorEventLoop` is the one to use.  This class, like
@@ -572,12 +469,6 @@ class QiBaseProactorEventLoop(QiBaseEventLoop, proactor_events.BaseProactorEvent
         something.  If it has none, the thread waits in ``select()``, and Qt's events
         come only between two waits.
     """
-
-    _wakeup_fd_before: int | None = None
-    _sigint_taken = False
-    _take_signals = QiBaseSelectorEventLoop._take_signals
-    _give_signals_back = QiBaseSelectorEventLoop._give_signals_back
-    _on_sigint = QiBaseSelectorEventLoop._on_sigint
 
     def __init__(self, proactor: Any) -> None:
         # asyncio's class listens for signals from here to close(), and forgets who did

@@ -672,7 +672,6 @@ loop_dealloc(LoopObject *self)
     qi_state_released(st);
 }
 
-
 static PyMethodDef loop_methods[] = {
     {"time", (PyCFunction)loop_time, METH_NOARGS,
      PyDoc_STR("time($self, /)\n--\n\nThe loop's clock: time.monotonic(), in seconds.")},
