@@ -48,6 +48,10 @@ __all__ = [
 ]
 
 
+# What asyncio's run_until_complete() says; it does not know of the Qt event loop.
+_STOPPED_TOO_EARLY = "Event loop stopped before Future completed."
+
+
 class QiLoopMode(enum.Enum):
     """Who drives a loop."""
 
@@ -113,6 +117,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
     """
 
     _mode = QiLoopMode.OWNER
+    _ended_by_qt = False  # the last nested run, by somebody other than this loop
 
     # ------------------------------------------------------------------ modes
 
@@ -165,7 +170,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         host = self._new_host()
         self._run_forever_setup()
         try:
-            self._run_nested(host)
+            self._ended_by_qt = not self._run_nested(host)
         finally:
             self._run_forever_cleanup()
         self._raise_late_sigint()
@@ -179,7 +184,17 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         if self._mode is QiLoopMode.GUEST and not self.is_running():
             self._check_closed()
             self._refuse_in_guest_mode("run_until_complete")
-        return super().run_until_complete(future)
+        self._ended_by_qt = False
+        try:
+            return super().run_until_complete(future)
+        except RuntimeError as exc:
+            if self._ended_by_qt and exc.args == (_STOPPED_TOO_EARLY,):
+                raise RuntimeError(
+                    "Event loop stopped before Future completed: the Qt event loop in "
+                    "which it ran was ended by QCoreApplication.quit(), exit() or "
+                    "something like it, and not by the asyncio loop"
+                ) from exc
+            raise
 
     def _refuse_in_guest_mode(self, method: str) -> NoReturn:
         raise RuntimeError(

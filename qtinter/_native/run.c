@@ -1209,7 +1209,7 @@ loop_run_nested(LoopObject *self, PyObject *host_object)
         return PyErr_Format(PyExc_RuntimeError, "Qt event loop exited with code '%d'",
                             code);
     }
-    Py_RETURN_NONE;
+    return PyBool_FromLong(ended);
 }
 
 static int

@@ -313,7 +313,9 @@ def test_exit_codes(run_isolated, binding):
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "exit before: Qt event loop exited with code '-1'",
-        "quit: Event loop stopped before Future completed.",
+        "quit: Event loop stopped before Future completed: the Qt event loop in which "
+        "it ran was ended by QCoreApplication.quit(), exit() or something like it, and "
+        "not by the asyncio loop",
         "exit 3: Qt event loop exited with code '3'",
         "after application exec: 42",
     ]
