@@ -179,9 +179,15 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         """Run until *future* (or coroutine) is done and return its result.
 
         :raises RuntimeError: As :meth:`run_forever`, or the loop was stopped, or its Qt
-            event loop ended, before the future was done.
+            event loop was ended, before the future was done.
         """
-        if self._mode is QiLoopMode.GUEST and not self.is_running():
+        if self.is_running():
+            raise RuntimeError(
+                "This event loop is already running: what is called by it or by Qt "
+                "(callbacks, slots, event handlers) cannot wait for a coroutine; await "
+                "it in one, or start it with qtinter.run_task() or asyncslot()"
+            )
+        if self._mode is QiLoopMode.GUEST:
             self._check_closed()
             self._refuse_in_guest_mode("run_until_complete")
         self._ended_by_qt = False

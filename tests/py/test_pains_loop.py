@@ -92,6 +92,20 @@ def test_a_run_inside_a_running_qt_loop(app, QtCore):
     assert results == ["slept", "outer"]
 
 
+def test_waiting_in_a_slot_is_refused_with_a_way_out(run_qt):
+    """Pain 6, 1.6/a: run_until_complete() in what the loop or Qt calls."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        with pytest.raises(RuntimeError, match=r"already running.*run_task\(\)"):
+            loop.run_until_complete(future)
+        loop.call_soon(future.set_result, "goes on")
+        assert await future == "goes on"
+
+    run_qt(main())
+
+
 def test_tools_that_step_the_loop_themselves(app, loop):
     """Pain 7: select(), the queues and the handles mean what they mean in asyncio."""
 
@@ -457,18 +471,14 @@ def test_what_completes_after_it_was_cancelled(run_qt, reports):
             await settle()
             theirs.send(b"x")
             receiving.cancel()
-            gate = threading.Event()
-            working = loop.run_in_executor(None, gate.wait)
+            gate, executor = threading.Event(), concurrent.futures.ThreadPoolExecutor()
+            working = loop.run_in_executor(executor, gate.wait)
             await settle()
             working.cancel()
             gate.set()
-            futures = [loop.create_future() for _ in range(2)]
-            loop.call_soon(futures[0].cancel)
-            results = await asyncio.gather(
-                receiving, working, futures[0], return_exceptions=True
-            )
-            assert [type(result) for result in results] == [asyncio.CancelledError] * 3
-            await loop.shutdown_default_executor()
+            results = await asyncio.gather(receiving, working, return_exceptions=True)
+            assert [type(result) for result in results] == [asyncio.CancelledError] * 2
+            executor.shutdown()
             await settle()
             assert ours.recv(10) == b"x", "the cancelled wait took nothing"
         assert contexts == []
