@@ -305,6 +305,50 @@ def test_slots_that_leave_the_loop_alone_cost_it_nothing(app, QtCore):
     assert waiting.cancelled()
 
 
+def test_a_connection_with_nothing_to_say_costs_nothing(app, QtCore):
+    """Pain 33: a write watch ends with the write, and nothing polls."""
+    size = 1 << 20
+
+    async def serve(reader, writer):
+        writer.write(await reader.readexactly(size))
+        await writer.drain()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        served.set()
+
+    async def talk():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(bytes(size))  # more than the socket takes at once
+        await reader.readexactly(size)
+        return server, writer
+
+    async def end(server, writer):
+        writer.close()
+        await writer.wait_closed()
+        await served.wait()
+        server.close()
+        await server.wait_closed()
+
+    slots = []
+    timer = QtCore.QTimer()
+    timer.timeout.connect(lambda: slots.append(1))
+    with qtinter.using_asyncio_from_qt() as loop:
+        served = asyncio.Event()
+        task = loop.create_task(talk())
+        spin(task.done)
+        spin(loop.create_task(asyncio.sleep(0.01)).done)
+        before = loop.statistics()
+        timer.start(1)
+        spin(lambda: len(slots) >= 30)
+        assert loop.statistics() == before
+        timer.stop()
+        spin(loop.create_task(end(*task.result())).done)
+    timer.timeout.disconnect()
+
+
 def test_ten_thousand_timers_are_one_to_the_system(app, QtCore):
     """Pain 36: no Qt timer, descriptor or thread for each of them."""
 
