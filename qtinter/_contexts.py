@@ -179,9 +179,13 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     A ``QCoreApplication`` is made for the duration if there is no application object;
     programs with windows make a ``QApplication`` first.
 
+    If somebody ends the Qt event loop meanwhile (``QCoreApplication.exit()``), tasks
+    are cancelled and awaited without Qt, and RuntimeError tells of it.
+
     :param main: A coroutine object.
     :param debug: Debug mode; None leaves asyncio's default.
-    :raises RuntimeError: Another event loop runs on this thread.
+    :raises RuntimeError: Another event loop runs on this thread, or the Qt event loop
+        was ended before `main` was.
     """
     from .bindings import QtCore
 
@@ -200,11 +204,21 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 def _run(main: Coroutine[Any, Any, T], debug: bool | None) -> T:
     runner = getattr(asyncio, "Runner", None)
     if runner is not None:  # since 3.11
-        with runner(debug=debug, loop_factory=new_event_loop) as r:
+        with runner(debug=debug, loop_factory=_loop_for_run) as r:
             result: T = r.run(main)
         return result
-    with using_qt_from_asyncio():
+    from . import QiDefaultEventLoopPolicy
+
+    policy = QiDefaultEventLoopPolicy()
+    policy._loop_factory = _loop_for_run
+    with default_policy(policy):
         return asyncio.run(main, debug=debug)
+
+
+def _loop_for_run() -> QiDefaultEventLoop:
+    loop = new_event_loop()
+    loop._native_after_qt = True
+    return loop
 
 
 # ------------------------------------------------------------------ cleaning up

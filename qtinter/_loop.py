@@ -118,6 +118,8 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
 
     _mode = QiLoopMode.OWNER
     _ended_by_qt = False  # the last nested run, by somebody other than this loop
+    # Whether what follows such an end runs without Qt, which would end it at once.
+    _native_after_qt = False
 
     # ------------------------------------------------------------------ modes
 
@@ -170,6 +172,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         host = self._new_host()
         self._run_forever_setup()
         try:
+            self._ended_by_qt = True  # if this raises RuntimeError
             self._ended_by_qt = not self._run_nested(host)
         finally:
             self._run_forever_cleanup()
@@ -194,6 +197,8 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         try:
             return super().run_until_complete(future)
         except RuntimeError as exc:
+            if self._ended_by_qt and self._native_after_qt:
+                self._mode = QiLoopMode.NATIVE
             if self._ended_by_qt and exc.args == (_STOPPED_TOO_EARLY,):
                 raise RuntimeError(
                     "Event loop stopped before Future completed: the Qt event loop in "

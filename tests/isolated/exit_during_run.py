@@ -40,6 +40,23 @@ async def ends_the_application():
     await asyncio.sleep(0)
 
 
+async def cleans_up(code):
+    QtCore.QTimer.singleShot(0, lambda: app.exit(code))
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await asyncio.sleep(0.001)
+        print("cleaned up")
+
+
+for code in (0, 3):
+    try:
+        qtinter.run(cleans_up(code))
+    except RuntimeError as exc:
+        print("qtinter.run:", str(exc).partition(":")[0])
+    run_application()
+
+
 # The coroutine of asyncio's clean-up cannot run either, and is dropped.
 warnings.simplefilter("ignore", RuntimeWarning)
 try:

@@ -173,13 +173,17 @@ def test_windows_that_close_one_after_the_other(run_qt, qt):
 
 
 def test_the_error_says_that_qt_ended_the_loop(run_isolated):
-    """Pain 8, O6, O7: whatever asyncio.run() says, it names who ended the loop."""
+    """Pains 8, 10, 18, O6, O7: the error names Qt, and run() cleans up without it."""
     result = run_isolated("exit_during_run.py")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "quit: Event loop stopped before Future completed: the Qt event loop in which "
         "it ran was ended by QCoreApplication.quit(), exit() or something like it, and "
         "not by the asyncio loop",
+        "cleaned up",
+        "qtinter.run: Event loop stopped before Future completed",
+        "cleaned up",
+        "qtinter.run: Qt event loop exited with code '3'",
         "asyncio.run: Qt event loop exited with code '-1'",
     ]
 
