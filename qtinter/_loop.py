@@ -184,7 +184,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         :raises RuntimeError: As :meth:`run_forever`, or the loop was stopped, or its Qt
             event loop was ended, before the future was done.
         """
-        if self.is_running():
+        if self._thread_id == threading.get_ident():
             raise RuntimeError(
                 "This event loop is already running: what is called by it or by Qt "
                 "(callbacks, slots, event handlers) cannot wait for a coroutine; await "
