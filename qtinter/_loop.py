@@ -190,7 +190,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
                 "(callbacks, slots, event handlers) cannot wait for a coroutine; await "
                 "it in one, or start it with qtinter.run_task() or asyncslot()"
             )
-        if self._mode is QiLoopMode.GUEST:
+        if self._mode is QiLoopMode.GUEST and not self.is_running():
             self._check_closed()
             self._refuse_in_guest_mode("run_until_complete")
         self._ended_by_qt = False
