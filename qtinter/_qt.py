@@ -29,6 +29,7 @@ import re
 import weakref
 from typing import Any, Callable
 
+from . import _core
 from .bindings import QtCore, binding_name
 
 IS_PYQT = binding_name.startswith("PyQt")
@@ -87,69 +88,58 @@ def describe_signal(signal: Any, sender: Any = None) -> str:
 # --- senders -------------------------------------------------------------------------
 
 
-class _BoundSignalLayout:
-    """Reads the sender out of a PyQt bound signal.
+class _SenderFinder:
+    """Finds the sender in a PyQt bound signal.
 
     PyQt's bound signal does not offer its QObject, keeps no reference to it and crashes
-    when it is used after the QObject is gone.  It holds two addresses, that of the
-    wrapper and that of the C++ object, after the object header and one more pointer
-    (the same from PyQt5 5.0 to PyQt6 6.11).  The layout is verified on a live object
-    before it is relied on; where it differs, no sender is found and users say
-    ``sender=obj``.
+    when it is used after the QObject is gone.  It holds three pointers: to the unbound
+    signal, to the wrapper of the QObject and to the C++ object (the same from PyQt5 5.0
+    to PyQt6 6.11).  That is verified on a live object before it is relied on; where it
+    differs, no sender is found and users say ``sender=obj``.
     """
 
     def __init__(self) -> None:
-        try:
-            import ctypes
-        except ImportError:  # an interpreter built without it
-            self.usable = False
-            return
-        word = ctypes.sizeof(ctypes.c_void_p)
-        header = object.__basicsize__
-        self._wrapper_offset = header + word
-        self._addresses = ctypes.c_void_p * 2  # of the wrapper, of the C++ object
-        self._header = ctypes.c_void_p * 2  # reference count, type
-        self._py_object = ctypes.py_object
         self._types: set[int] = set()
         probe = QtCore.QObject()
-        signal = probe.destroyed
-        self.usable = (
-            header == 2 * word  # not a free-threaded or debug build
-            and BoundSignal.__basicsize__ >= header + 3 * word
-            and tuple(self._addresses.from_address(id(signal) + self._wrapper_offset))
-            == (id(probe), _sip.unwrapinstance(probe))
-        )
+        expected = (id(probe), _sip.unwrapinstance(probe))
+        try:
+            self._usable = self._addresses(probe.destroyed) == expected
+        except ValueError:  # it holds less
+            self._usable = False
 
-    def _is_qobject_type(self, address: int | None) -> bool:
-        if address in self._types:
-            return True
+    @staticmethod
+    def _addresses(signal: Any) -> tuple[int, ...]:
+        """Returns the addresses of the sender's wrapper and of its C++ object."""
+        return _core._pointers_in(signal, 1, 2)
+
+    def _learn_types(self) -> None:
         types = [QtCore.QObject]
         for cls in types:  # grows while it is walked
             types.extend(type.__subclasses__(cls))
         self._types = {id(cls) for cls in types}
-        return address in self._types
 
-    def sender(self, signal: Any) -> Any:
+    def find(self, signal: Any) -> Any:
         """Returns the wrapper of the sender, dead or alive, or None if it is unknown.
 
         Objects that belong to C++ lose their wrapper when nobody refers to it, as in
         ``view.selectionModel().selectionChanged``: then the memory is not a QObject
         wrapper any more (no references, or another type, or another C++ object).
         """
-        at = id(signal) + self._wrapper_offset
-        wrapper, cpp = self._addresses.from_address(at)
-        if wrapper is None:
+        if not self._usable:
             return None
-        references, kind = self._header.from_address(wrapper)
-        if references is None or not self._is_qobject_type(kind):
-            return None
-        found = self._py_object.from_address(at).value
-        if is_deleted(found) or _sip.unwrapinstance(found) == cpp:
+        wrapper, cpp = self._addresses(signal)
+        found = _core._object_at(wrapper, self._types)
+        if found is None:
+            self._learn_types()  # perhaps its class is new
+            found = _core._object_at(wrapper, self._types)
+        if found is None or is_deleted(found) or _sip.unwrapinstance(found) == cpp:
             return found
         return None
 
 
-_layout: _BoundSignalLayout | None = None
+@functools.lru_cache(maxsize=None)
+def _sender_finder() -> _SenderFinder:
+    return _SenderFinder()
 
 
 def signal_sender(signal: Any) -> Any:
@@ -158,14 +148,9 @@ def signal_sender(signal: Any) -> Any:
     :raises RuntimeError: the QObject has been deleted, as far as the binding tells
         (PySide tells when the signal is connected).
     """
-    global _layout
     if not IS_PYQT or not isinstance(signal, BoundSignal):
         return None
-    if _layout is None:
-        _layout = _BoundSignalLayout()
-    if not _layout.usable:
-        return None
-    sender = _layout.sender(signal)
+    sender = _sender_finder().find(signal)
     if sender is not None:
         check_alive(sender, signal)
     return sender

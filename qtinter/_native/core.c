@@ -5,6 +5,7 @@
  */
 #include "handle.h"
 #include "loop.h"
+#include "probe.h"
 #include "selector.h"
 #include "state.h"
 
@@ -158,6 +159,9 @@ core_exec(PyObject *module)
         return -1;
     }
     *(qi_state **)PyModule_GetState(module) = st;
+    if (PyModule_AddFunctions(module, qi_probe_methods) < 0) {
+        return -1;
+    }
     if (intern_strings(st) < 0 || import_objects(st) < 0 || find_stdlib_selectors(st) < 0
         || qi_handle_init_types(module, st) < 0 || qi_selector_init_type(module, st) < 0
         || qi_loop_init_type(module, st) < 0) {
