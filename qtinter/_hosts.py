@@ -2,8 +2,7 @@
 
 The contract is ``struct qi_host`` in ``_native/host.h``.  This module chooses the host
 (:func:`new_host`) and holds the one that is made of the binding's own objects
-(:class:`BindingHost`), for Qt 5 and wherever the native host was not built or does not
-load.
+(:class:`BindingHost`), for wherever the native host was not built or does not load.
 """
 
 from __future__ import annotations
@@ -15,15 +14,21 @@ import os
 import sys
 import threading
 import types
-from typing import Any, Callable, FrozenSet, List, Optional, Union
+from typing import Any, Callable, List, Optional, Union
 
-__all__ = ["BindingHost", "mapped_qt_cores", "new_host"]
+from . import _core
+
+__all__ = ["BindingHost", "loaded_qt_cores", "new_host"]
 
 HOST_VARIABLE = "QTINTER_HOST"
 
 # objectName of the Qt objects by which a BindingHost gets its turns.  In PyQt
 # QObject.sender() names them during a turn, to whoever asks.
 OBJECT_NAME = "qtinter host"
+
+# The native hosts, by the major version of the Qt they were compiled for: modules that
+# need libQt6Core.so.6 and libQt5Core.so.5.
+GLUE_MODULES = {"6": "qtinter._qtglue", "5": "qtinter._qtglue5"}
 
 # Values of enum qi_turn_reason in _native/host.h.
 TURN_FD = 0
@@ -264,9 +269,9 @@ class BindingHost:
 def new_host() -> object:
     """Return a new host for the loop core: a capsule or a :class:`BindingHost`.
 
-    The native host is taken if the binding is one for Qt 6 and ``qtinter._qtglue``
-    loads and agrees with the binding's Qt; the environment variable ``QTINTER_HOST``
-    (``native`` or ``binding``) forces one.
+    The native host is taken if the one for the Qt of the binding (see
+    :data:`GLUE_MODULES`) loads and is bound to that very Qt; the environment variable
+    ``QTINTER_HOST`` (``native`` or ``binding``) forces one.
 
     :raises RuntimeError: If ``QTINTER_HOST`` has another value, or demands the native
         host and that is not available.
@@ -290,50 +295,41 @@ def new_host() -> object:
     return BindingHost(qt)
 
 
-def mapped_qt_cores() -> FrozenSet[str]:
-    """Return the paths of the Qt 6 Core libraries mapped into this process.
+def loaded_qt_cores(major: str) -> List[str]:
+    """Return the paths of the Core libraries of Qt *major* loaded in this process.
 
     Two of them mean that two copies of Qt are loaded that know nothing of each other.
-    Reads ``/proc``; empty where there is none.
+    Empty where Qt's libraries go by other names (macOS, Windows).
     """
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-            paths = {
-                line.split(maxsplit=5)[5].rstrip("\n")
-                for line in maps
-                if "libQt6Core" in line
-            }
-    except FileNotFoundError:
-        return frozenset()
-    return frozenset(
-        path for path in paths if os.path.basename(path).startswith("libQt6Core")
-    )
+    return _core._loaded_libraries(f"libQt{major}Core")
 
 
 @functools.lru_cache(maxsize=None)
 def _load_glue(qt: Any) -> Union[Any, str]:
-    """Return the module ``_qtglue`` bound to the Qt of *qt*, or why there is none."""
+    """Return the native host's module bound to the Qt of *qt*, or why there is none."""
     version = str(qt.qVersion())
-    if version.partition(".")[0] != "6":
-        return f"it is for Qt 6, and the binding uses Qt {version}"
-    # The dynamic loader resolves _qtglue's need for libQt6Core.so.6 to the copy that
+    major = version.partition(".")[0]
+    name = GLUE_MODULES.get(major)
+    if name is None:
+        return f"there is none for Qt {version}"
+    # The dynamic loader resolves the module's need for libQt6Core.so.6 to the copy that
     # the binding has loaded, provided that it goes by this name.  If it does not
     # (a vendor's renamed Qt), the import would bring in the system's Qt as well.
-    cores = mapped_qt_cores()
+    soname = f"libQt{major}Core.so.{major}"
     if sys.platform.startswith("linux") and not any(
-        os.path.basename(path).startswith("libQt6Core.so.6") for path in cores
+        os.path.basename(path).startswith(soname) for path in loaded_qt_cores(major)
     ):
-        return "the binding's Qt is not loaded from a libQt6Core.so.6"
+        return f"the binding's Qt is not loaded from a {soname}"
     try:
-        glue: Any = importlib.import_module("qtinter._qtglue")
+        glue: Any = importlib.import_module(name)
     except ModuleNotFoundError:
-        return "qtinter was installed without it (qtinter._qtglue)"
+        return f"qtinter was installed without it ({name})"
     except ImportError as exc:
         return str(exc)
     loaded = glue.qt_version()[1]
     if loaded != version:
         return f"it is bound to Qt {loaded}, and the binding to Qt {version}"
-    cores = mapped_qt_cores()
+    cores = loaded_qt_cores(major)
     if len(cores) > 1:
         return "more than one Qt is loaded: " + ", ".join(sorted(cores))
     return glue

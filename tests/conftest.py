@@ -45,6 +45,14 @@ def _check_installed_package():
         )
 
 
+def native_host_module(binding):
+    """Name of the module with the native host for a binding's Qt; None if not built."""
+    from qtinter._hosts import GLUE_MODULES
+
+    name = GLUE_MODULES["6" if binding.endswith("6") else "5"]  # PySide2 is Qt 5, too
+    return name if importlib.util.find_spec(name) is not None else None
+
+
 def pytest_configure(config):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     os.environ["QTINTERBINDING"] = _choose_binding()
@@ -73,14 +81,14 @@ def host_name(binding):
     forced = os.environ.get("QTINTER_HOST")
     if forced:
         return forced
-    native_built = importlib.util.find_spec("qtinter._qtglue") is not None
-    return "native" if native_built and binding.endswith("6") else "binding"
+    return "native" if native_host_module(binding) is not None else "binding"
 
 
 @pytest.fixture(scope="session")
 def QtCore(binding):
     """The QtCore module of the binding under test."""
-    return importlib.import_module(f"{binding}.QtCore")
+    qt_core = importlib.import_module(f"{binding}.QtCore")
+    return qt_core
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,31 @@
 /*
- * qtglue_module.c - PyInit__qtglue: hands native Qt hosts to Python.
+ * qtglue_module.c - the modules _qtglue and _qtglue5: hand native Qt hosts to Python.
+ *
+ * The same source is compiled once for Qt 6 (_qtglue) and once for Qt 5 (_qtglue5);
+ * QI_QTGLUE is the module's name.
  *
  * The only unit that knows both Python and the glue, and it knows nothing else: what a
  * host does is in qt_glue.cpp, who uses it in _core.  Kept apart from _core so that
  * _core needs no Qt and no C++ library, and so that this module is loaded only after a
  * binding has loaded its Qt: the dynamic loader then resolves our need for libQt6Core
- * to that copy.  Imported earlier, it would bring in the system's Qt as a second one.
+ * or libQt5Core to that copy.  Imported earlier, or with a binding for the other Qt, it
+ * would bring in the system's Qt as a second one.
  */
 #include "compat.h"
 
 #include "qt_glue.h"
 
-PyMODINIT_FUNC PyInit__qtglue(void); /* -Wmissing-prototypes wants it before 3.13 */
+#ifndef QI_QTGLUE
+#  define QI_QTGLUE _qtglue
+#endif
+#define QI_CONCAT_(a, b) a##b
+#define QI_CONCAT(a, b) QI_CONCAT_(a, b)
+#define QI_TEXT_(a) #a
+#define QI_TEXT(a) QI_TEXT_(a)
+#define QI_QTGLUE_NAME "qtinter." QI_TEXT(QI_QTGLUE)
+#define QI_QTGLUE_INIT QI_CONCAT(PyInit_, QI_QTGLUE)
+
+PyMODINIT_FUNC QI_QTGLUE_INIT(void); /* -Wmissing-prototypes wants it before 3.13 */
 
 static void
 capsule_free_host(PyObject *capsule)
@@ -62,8 +76,8 @@ module_exec(PyObject *Py_UNUSED(module))
 {
     if (!qi_qt_runtime_is_compatible()) {
         PyErr_Format(PyExc_ImportError,
-                     "qtinter._qtglue was compiled against Qt %s and does not work with "
-                     "Qt %s, which is loaded in this process",
+                     QI_QTGLUE_NAME " was compiled against Qt %s and does not work with "
+                                    "Qt %s, which is loaded in this process",
                      qi_qt_compiled_version(), qi_qt_runtime_version());
         return -1;
     }
@@ -86,7 +100,7 @@ static PyModuleDef_Slot module_slots[] = {
 
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "qtinter._qtglue",
+    .m_name = QI_QTGLUE_NAME,
     .m_doc = "Native Qt event loop host of qtinter's loop core.",
     .m_size = 0,
     .m_methods = module_methods,
@@ -94,7 +108,7 @@ static struct PyModuleDef module_def = {
 };
 
 PyMODINIT_FUNC
-PyInit__qtglue(void)
+QI_QTGLUE_INIT(void)
 {
     return PyModuleDef_Init(&module_def);
 }

@@ -44,11 +44,15 @@ def check_symbols():
     return module
 
 
-@pytest.fixture(params=["_core", "_qtglue"])
+NATIVE_HOSTS = {"_qtglue": "6", "_qtglue5": "5"}  # and the Qt they are for
+
+
+@pytest.fixture(params=["_core", *NATIVE_HOSTS])
 def module_file(request):
     path = native_module(request.param)
-    if path is None and request.param == "_qtglue":
-        pytest.skip("the native host was not built: no Qt 6 headers")
+    if path is None and request.param in NATIVE_HOSTS:
+        qt = NATIVE_HOSTS[request.param]
+        pytest.skip(f"the native host was not built: no Qt {qt} headers")
     assert path is not None
     return path
 
@@ -92,13 +96,14 @@ def test_symbol_check_sees_a_foreign_symbol(check_symbols, tmp_path):
 
 @on_linux
 @needs_binutils
-def test_glue_binds_to_the_loaded_qt(check_symbols):
-    module = native_module("_qtglue")
+@pytest.mark.parametrize(("name", "qt"), NATIVE_HOSTS.items())
+def test_glue_binds_to_the_loaded_qt(check_symbols, name, qt):
+    module = native_module(name)
     if module is None:
-        pytest.skip("the native host was not built: no Qt 6 headers")
+        pytest.skip(f"the native host was not built: no Qt {qt} headers")
     needed = check_symbols.needed_libraries(module)
-    assert "libQt6Core.so.6" in needed
-    assert {name for name in needed if name.startswith("libQt")} == {"libQt6Core.so.6"}
+    core = f"libQt{qt}Core.so.{qt}"
+    assert {name for name in needed if name.startswith("libQt")} == {core}
     assert not any(name.startswith("libpython") for name in needed)
 
 

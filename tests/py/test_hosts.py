@@ -8,7 +8,9 @@ import ctypes
 import gc
 import importlib
 import importlib.util
+import json
 import os
+import re
 import sys
 import threading
 import weakref
@@ -18,9 +20,9 @@ import pytest
 import qtinter._hosts as hosts
 from qtinter._hosts import TURN_FD, TURN_WAKE, BindingHost
 
-HAS_NATIVE = importlib.util.find_spec("qtinter._qtglue") is not None and os.environ[
-    "QTINTERBINDING"
-].endswith("6")
+QT_MAJOR = "6" if os.environ["QTINTERBINDING"].endswith("6") else "5"
+GLUE = hosts.GLUE_MODULES[QT_MAJOR]
+HAS_NATIVE = importlib.util.find_spec(GLUE) is not None
 
 TURN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
 ACTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -58,7 +60,7 @@ class NativeHost:
     """The native host with the methods of BindingHost."""
 
     def __init__(self):
-        self._capsule = importlib.import_module("qtinter._qtglue").new_host()
+        self._capsule = importlib.import_module(GLUE).new_host()
         get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
         get_pointer.restype = ctypes.c_void_p
         get_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
@@ -556,7 +558,7 @@ def test_unknown_host_is_refused(fresh_choice, value):
 
 
 class FakeGlue:
-    """Stands for qtinter._qtglue bound to another Qt than the binding."""
+    """Stands for the native host's module bound to another Qt than the binding."""
 
     @staticmethod
     def qt_version():
@@ -574,14 +576,12 @@ def import_raises(exc):
     ("import_module", "reason"),
     [
         (import_raises(ModuleNotFoundError("x")), "qtinter was installed without it"),
-        (import_raises(ImportError("does not work with Qt 5")), "not work with Qt 5"),
+        (import_raises(ImportError("does not work with Qt")), "does not work with Qt"),
         (lambda name: FakeGlue, "bound to Qt 6.0.99, and the binding to Qt "),
     ],
     ids=["not built", "does not load", "other Qt"],
 )
 def test_native_host_not_available(fresh_choice, QtCore, import_module, reason):
-    if not QtCore.qVersion().startswith("6"):
-        reason = "it is for Qt 6"
     fresh_choice.setattr(hosts, "_qt_core", lambda: QtCore)
     check = hosts._liveness_check(QtCore)
     fresh_choice.setattr(hosts, "_liveness_check", lambda qt: check)
@@ -592,37 +592,66 @@ def test_native_host_not_available(fresh_choice, QtCore, import_module, reason):
         hosts.new_host()
 
 
-def test_renamed_or_second_qt_is_refused(fresh_choice, QtCore):
-    if not HAS_NATIVE:
-        fresh_choice.setenv("QTINTER_HOST", "native")
-        with pytest.raises(RuntimeError, match="not available"):
-            hosts.new_host()
-        return
+class FutureQtCore:
+    """Stands for the QtCore of a binding for a Qt that is not out yet."""
+
+    @staticmethod
+    def qVersion():
+        return "7.0.1"
+
+
+def test_no_native_host_for_this_qt(fresh_choice):
+    fresh_choice.setattr(hosts, "_qt_core", lambda: FutureQtCore)
     fresh_choice.setenv("QTINTER_HOST", "native")
-    fresh_choice.setattr(
-        hosts, "mapped_qt_cores", lambda: frozenset(["/opt/libQt6Core_vendor.so.6"])
-    )
-    with pytest.raises(RuntimeError, match=r"not loaded from a libQt6Core\.so\.6"):
+    with pytest.raises(RuntimeError, match=r"not available: there is none for Qt 7\.0"):
+        hosts.new_host()
+
+
+def test_renamed_or_second_qt_is_refused(fresh_choice, QtCore):
+    core = f"libQt{QT_MAJOR}Core"
+    fresh_choice.setenv("QTINTER_HOST", "native")
+    renamed = [f"/opt/{core}_vendor.so.{QT_MAJOR}"]
+    fresh_choice.setattr(hosts, "loaded_qt_cores", lambda major: renamed)
+    reason = f"not loaded from a {core}.so.{QT_MAJOR}"
+    with pytest.raises(RuntimeError, match=re.escape(reason)):
         hosts.new_host()
     hosts._load_glue.cache_clear()
-    two = frozenset(["/a/libQt6Core.so.6", "/b/libQt6Core.so.6"])
-    fresh_choice.setattr(hosts, "mapped_qt_cores", lambda: two)
-    with pytest.raises(RuntimeError, match=r"more than one Qt is loaded: /a/.*, /b/"):
+    two = [f"/b/{core}.so.{QT_MAJOR}", f"/a/{core}.so.{QT_MAJOR}"]
+    fresh_choice.setattr(hosts, "loaded_qt_cores", lambda major: two)
+    reason = r"more than one Qt is loaded: /a/.*, /b/" if HAS_NATIVE else "without it"
+    with pytest.raises(RuntimeError, match=reason):
         hosts.new_host()
 
 
-def test_one_qt_is_mapped(fresh_choice, app, QtCore):
-    hosts.new_host()
-    if QtCore.qVersion().startswith("6") and os.path.exists("/proc/self/maps"):
-        assert len(hosts.mapped_qt_cores()) == 1
-    else:
-        assert hosts.mapped_qt_cores() == frozenset()
+@pytest.mark.parametrize("host", ["binding", "native"] if HAS_NATIVE else ["binding"])
+def test_one_qt_in_the_process(run_isolated, binding, host):
+    """After a loop has run: one QtCore, all of Qt from one folder, one binding."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("reads /proc/self/maps")
+    result = run_isolated("one_qt.py", env={"QTINTER_HOST": host})
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["hosts"] == [host, host]
+    assert report["bindings"] == [binding]
+    assert len(report["cores"]) == 1, report["cores"]
+    assert f"libQt{QT_MAJOR}Core" in report["cores"][0]
+    assert len(report["folders"]) == 1, report["folders"]
+    assert report["native hosts"] == ([GLUE] if host == "native" else [])
+
+
+def test_loaded_cores_are_the_mapped_ones(app):
+    cores = hosts.loaded_qt_cores(QT_MAJOR)
+    if sys.platform.startswith("linux"):
+        (core,) = cores
+        with open("/proc/self/maps") as maps:
+            assert os.path.realpath(core) in maps.read()
+    assert hosts.loaded_qt_cores("5" if QT_MAJOR == "6" else "6") == []
 
 
 def test_capsule_nobody_took_frees_its_host(app):
     if HAS_NATIVE:
-        glue = importlib.import_module("qtinter._qtglue")
+        glue = importlib.import_module(GLUE)
         compiled, loaded = glue.qt_version()
-        assert compiled.split(".")[0] == loaded.split(".")[0] == "6"
+        assert compiled.split(".")[0] == loaded.split(".")[0] == QT_MAJOR
         for _ in range(100):
             glue.new_host()
