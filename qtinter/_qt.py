@@ -16,9 +16,9 @@ PySide
     sender dies, the function is released, which a weak reference to it tells.  It is
     called in the emitting thread; the callbacks given to connect() must cope.
 
-Neither ``signal.disconnect()`` nor an explicit deletion of QObjects is used: the former
-crashes in PyQt if the sender is gone, and both lose references to True and None in
-PySide6 6.12.
+An explicit deletion of QObjects is not used, nor is ``signal.disconnect()`` except in
+PySide2, which has nothing else: the latter crashes in PyQt if the sender is gone, and
+both lose references to True and None in PySide6 6.12.
 """
 
 from __future__ import annotations
@@ -245,13 +245,16 @@ class Link:
     Close it on the thread that made it.
     """
 
-    __slots__ = ("_connection", "_receiver", "_watch")
+    __slots__ = ("_disconnect", "_receiver", "_watch")
 
     def __init__(
-        self, receiver: Any, connection: Any = None, watch: Any = None
+        self,
+        receiver: Any,
+        disconnect: Callable[[], object] | None = None,
+        watch: Any = None,
     ) -> None:
         self._receiver = receiver
-        self._connection = connection
+        self._disconnect = disconnect
         self._watch = watch
 
     def close(self) -> None:
@@ -260,9 +263,9 @@ class Link:
         # mistaken for one released by the death of the sender.
         self._watch = None
         self._receiver = None
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            QtCore.QObject.disconnect(connection)
+        disconnect, self._disconnect = self._disconnect, None
+        if disconnect is not None:
+            disconnect()
 
     def __del__(self) -> None:
         self.close()
@@ -307,7 +310,22 @@ def _connect_function(
 ) -> Link:
     slot = functools.partial(callback)  # released with the connection
     connection = signal.connect(slot, _DIRECT_CONNECTION)
-    return Link(None, connection, weakref.ref(slot, lambda _: gone()))
+    if binding_name == "PySide2":  # connect() returns True
+        disconnect = functools.partial(_disconnect_slot, signal, weakref.ref(slot))
+    else:
+        disconnect = functools.partial(QtCore.QObject.disconnect, connection)
+    return Link(None, disconnect, weakref.ref(slot, lambda _: gone()))
+
+
+def _disconnect_slot(signal: Any, slot: Any) -> None:
+    """Disconnects the function of a weak reference, if the connection still has it."""
+    function = slot()
+    if function is None:
+        return  # released: the sender is gone, and the connection with it
+    try:
+        signal.disconnect(function)
+    except RuntimeError:
+        pass  # as PySide2 says it: the sender is being deleted
 
 
 _receiver_classes: dict[str, Any] = {}
