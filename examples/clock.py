@@ -1,6 +1,6 @@
 """A clock: one coroutine that sets a label at the start of every second.
 
-Run it with ``QTINTERBINDING=PyQt6 python examples/clock.py`` (or ``PySide6``).
+Run it with ``QTINTERBINDING=PyQt6 python examples/clock.py`` (or another binding).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """An HTTP client window: concurrent downloads with aiohttp while the GUI stays alive.
 
-``QTINTERBINDING=PyQt6 python examples/http_window.py URL ...`` (or ``PySide6``)
+``QTINTERBINDING=PyQt6 python examples/http_window.py URL ...`` (or another binding)
 downloads what is named; the bodies are counted and hashed, not kept.
 
 ``... examples/http_window.py --demo`` needs no URL: it starts a server of its own,

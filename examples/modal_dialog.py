@@ -4,7 +4,8 @@
 answered.  Called directly from a coroutine it would hold up every other task;
 ``qtinter.modal`` runs it so that they continue, as the ticker shows.
 
-Run it with ``QTINTERBINDING=PyQt6 python examples/modal_dialog.py`` (or ``PySide6``).
+Run it with ``QTINTERBINDING=PyQt6 python examples/modal_dialog.py`` (or another
+binding).
 """
 
 import asyncio

@@ -3,7 +3,8 @@
 The dial repeats each movement of the slider, in order, but takes its time over it.
 The stream keeps what is emitted meanwhile, so that nothing is lost.
 
-Run it with ``QTINTERBINDING=PyQt6 python examples/signal_stream.py`` (or ``PySide6``).
+Run it with ``QTINTERBINDING=PyQt6 python examples/signal_stream.py`` (or another
+binding).
 """
 
 import asyncio

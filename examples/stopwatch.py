@@ -1,6 +1,6 @@
 """A stopwatch: the Start button runs a coroutine, the Stop button cancels it.
 
-Run it with ``QTINTERBINDING=PyQt6 python examples/stopwatch.py`` (or ``PySide6``).
+Run it with ``QTINTERBINDING=PyQt6 python examples/stopwatch.py`` (or another binding).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A subprocess viewer: run a command, watch its output as it comes, kill it.
 
-Run it with ``QTINTERBINDING=PyQt6 python examples/subprocess_viewer.py`` (or
-``PySide6``); a command may be given as arguments.
+Run it with ``QTINTERBINDING=PyQt6 python examples/subprocess_viewer.py`` (or another
+binding); a command may be given as arguments.
 """
 
 import asyncio

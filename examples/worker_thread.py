@@ -3,7 +3,8 @@
 The GUI thread needs no loop here.  It emits signals; a coroutine in the worker
 thread answers them and emits signals in turn, which Qt delivers in the GUI thread.
 
-Run it with ``QTINTERBINDING=PyQt6 python examples/worker_thread.py`` (or ``PySide6``).
+Run it with ``QTINTERBINDING=PyQt6 python examples/worker_thread.py`` (or another
+binding).
 """
 
 import asyncio

@@ -88,6 +88,10 @@ def host_name(binding):
 def QtCore(binding):
     """The QtCore module of the binding under test."""
     qt_core = importlib.import_module(f"{binding}.QtCore")
+    # PySide2 has only exec_(): in Python 2, exec was a statement.
+    for cls in (qt_core.QEventLoop, qt_core.QCoreApplication, qt_core.QThread):
+        if not hasattr(cls, "exec"):
+            cls.exec = cls.__dict__["exec_"]
     return qt_core
 
 

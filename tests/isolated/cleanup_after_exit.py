@@ -8,6 +8,7 @@ import qtinter
 
 QtCore = importlib.import_module(os.environ["QTINTERBINDING"] + ".QtCore")
 app = QtCore.QCoreApplication([])
+run_app = app.exec if hasattr(app, "exec") else app.exec_  # PySide2: exec_ only
 log = []
 
 
@@ -22,7 +23,7 @@ async def worker():
 with qtinter.using_asyncio_from_qt() as loop:
     loop.create_task(worker())
     QtCore.QTimer.singleShot(5, app.quit)
-    app.exec()
+    run_app()
     app.exit(3)
 assert log == ["cleaned up"]
 assert loop.is_closed()
@@ -31,7 +32,7 @@ assert loop.is_closed()
 with qtinter.using_asyncio_from_qt() as loop:
     task = loop.create_task(worker())
     QtCore.QTimer.singleShot(5, app.quit)
-    app.exec()
+    run_app()
     if hasattr(app, "shutdown"):
         app.shutdown()
     del app

@@ -8,6 +8,7 @@ import qtinter
 
 QtCore = importlib.import_module(os.environ["QTINTERBINDING"] + ".QtCore")
 app = QtCore.QCoreApplication([])
+run_app = app.exec if hasattr(app, "exec") else app.exec_  # PySide2: exec_ only
 
 
 def attempt(title, before=lambda: None, **kwargs):
@@ -33,7 +34,7 @@ def attempt(title, before=lambda: None, **kwargs):
 def run_application():
     # A QEventLoop cannot run after exit() until exec() has.
     QtCore.QTimer.singleShot(0, app.quit)
-    app.exec()
+    run_app()
 
 
 app.exit()

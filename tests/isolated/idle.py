@@ -9,6 +9,7 @@ import qtinter
 
 QtCore = importlib.import_module(os.environ["QTINTERBINDING"] + ".QtCore")
 app = QtCore.QCoreApplication([])
+run_app = app.exec if hasattr(app, "exec") else app.exec_  # PySide2: exec_ only
 
 
 def switches():
@@ -30,4 +31,4 @@ def measure():
 with qtinter.using_asyncio_from_qt() as loop:
     waiting = loop.create_task(asyncio.sleep(3600))
     QtCore.QTimer.singleShot(200, measure)
-    app.exec()
+    run_app()

@@ -18,6 +18,7 @@ import qtinter
 QtCore = importlib.import_module(os.environ["QTINTERBINDING"] + ".QtCore")
 mode, place, how = sys.argv[1:]
 app = QtCore.QCoreApplication([])
+run_app = app.exec if hasattr(app, "exec") else app.exec_  # PySide2: exec_ only
 interrupted = None
 
 
@@ -52,7 +53,7 @@ def busy():
 def modal():
     qt_loop = QtCore.QEventLoop()
     QtCore.QTimer.singleShot(0, modal_idle)
-    qt_loop.exec()
+    (qt_loop.exec if hasattr(qt_loop, "exec") else qt_loop.exec_)()
 
 
 def modal_idle():
@@ -89,7 +90,7 @@ def run():
     if mode == "attached":
         with qtinter.using_asyncio_from_qt() as loop:
             task = loop.create_task(main())
-            app.exec()
+            run_app()
         assert task.done()
     else:
         loop = qtinter.new_event_loop()

@@ -10,6 +10,7 @@ import qtinter
 
 QtCore = importlib.import_module(os.environ["QTINTERBINDING"] + ".QtCore")
 app = QtCore.QCoreApplication([])
+run_app = app.exec if hasattr(app, "exec") else app.exec_  # PySide2: exec_ only
 
 
 async def stubborn():
@@ -25,7 +26,7 @@ try:
     with qtinter.using_asyncio_from_qt(shutdown_timeout=None) as loop:
         task = loop.create_task(stubborn())
         QtCore.QTimer.singleShot(10, app.quit)
-        app.exec()
+        run_app()
 except KeyboardInterrupt:
     print("KeyboardInterrupt")
 print("closed:", loop.is_closed())

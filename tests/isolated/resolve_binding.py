@@ -1,7 +1,7 @@
 """Prints which binding qtinter finds, or why none.
 
 Arguments: names of packages to import before.  A name with "fake:" in front stands for
-an empty module of that name.
+an empty module of that name, one with "missing:" cannot be imported.
 """
 
 import importlib
@@ -15,6 +15,8 @@ assert not any(name in sys.modules for name in ("PyQt5", "PyQt6", "PySide2", "Py
 for name in sys.argv[1:]:
     if name.startswith("fake:"):
         sys.modules[name[5:]] = types.ModuleType(name[5:])
+    elif name.startswith("missing:"):
+        sys.modules[name[8:]] = None
     else:
         importlib.import_module(name)
 try:
