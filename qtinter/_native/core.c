@@ -5,7 +5,7 @@
  */
 #include "handle.h"
 #include "loop.h"
-#include "probe.h"
+#include "process.h"
 #include "selector.h"
 #include "state.h"
 
@@ -159,7 +159,7 @@ core_exec(PyObject *module)
         return -1;
     }
     *(qi_state **)PyModule_GetState(module) = st;
-    if (PyModule_AddFunctions(module, qi_probe_methods) < 0) {
+    if (PyModule_AddFunctions(module, qi_process_methods) < 0) {
         return -1;
     }
     if (intern_strings(st) < 0 || import_objects(st) < 0 || find_stdlib_selectors(st) < 0

@@ -1,5 +1,5 @@
 /*
- * probe.c - what Python does not tell about its own process: libraries and memory.
+ * process.c - what Python does not tell about its own process: libraries and memory.
  *
  * _loaded_libraries()           used by _hosts.py: one Qt in the process, and which
  * _pointers_in(), _object_at()  used by _qt.py: the sender that PyQt's bound signal
@@ -11,7 +11,7 @@
  * The memory functions never fault: what may be gone is read only where it is mapped,
  * and trusted only as far as it looks like an object of a type the caller expects.
  */
-#include "probe.h"
+#include "process.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -120,7 +120,7 @@ PyDoc_STRVAR(
     "(Windows).");
 
 static PyObject *
-probe_loaded_libraries(PyObject *Py_UNUSED(module), PyObject *arg)
+process_loaded_libraries(PyObject *Py_UNUSED(module), PyObject *arg)
 {
     struct paths paths = {.prefix = PyUnicode_AsUTF8(arg)};
 
@@ -165,7 +165,7 @@ PyDoc_STRVAR(pointers_in_doc,
              "Raises ValueError if the objects of this type are not as large.");
 
 static PyObject *
-probe_pointers_in(PyObject *Py_UNUSED(module), PyObject *args)
+process_pointers_in(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *obj;
     Py_ssize_t skip;
@@ -223,7 +223,7 @@ type_if_alive(const PyObject *obj)
 }
 
 static PyObject *
-probe_object_at(PyObject *Py_UNUSED(module), PyObject *args)
+process_object_at(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *address;
     PyObject *types;
@@ -255,9 +255,9 @@ probe_object_at(PyObject *Py_UNUSED(module), PyObject *args)
     return Py_NewRef(found ? obj : Py_None);
 }
 
-PyMethodDef qi_probe_methods[] = {
-    {"_loaded_libraries", probe_loaded_libraries, METH_O, loaded_libraries_doc},
-    {"_pointers_in", probe_pointers_in, METH_VARARGS, pointers_in_doc},
-    {"_object_at", probe_object_at, METH_VARARGS, object_at_doc},
+PyMethodDef qi_process_methods[] = {
+    {"_loaded_libraries", process_loaded_libraries, METH_O, loaded_libraries_doc},
+    {"_pointers_in", process_pointers_in, METH_VARARGS, pointers_in_doc},
+    {"_object_at", process_object_at, METH_VARARGS, object_at_doc},
     {NULL, NULL, 0, NULL},
 };
