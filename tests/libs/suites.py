@@ -1,0 +1,82 @@
+"""How the test suites of other libraries are run; see upstream.py."""
+
+import importlib.metadata
+
+
+class Suite:
+    """How to run the tests of one library.
+
+    distribution: its name on the package index; tests: what pytest is given, in the
+    source distribution; remove: folders there that would hide the installed package;
+    plugins: the pytest plugins it needs, or None: all that are installed;
+    options: further arguments of pytest; leave_out: {prefix of test ids: why these are
+    run neither on asyncio's loop nor on ours}; mode: see plugins/qtinter_everywhere.py;
+    part: what of the suite is run, for the table; environment: of its process.
+    """
+
+    def __init__(
+        self,
+        distribution,
+        tests=("tests",),
+        remove=(),
+        plugins=(),
+        options=(),
+        leave_out=None,
+        mode="nested",
+        part="all",
+        environment=None,
+    ):
+        self.distribution = distribution
+        self.version = importlib.metadata.version(distribution)
+        self.tests = tests
+        self.remove = remove
+        self.plugins = None if plugins is None else ("pytest_timeout", *plugins)
+        self.options = options
+        self.leave_out = leave_out or {}
+        self.mode = mode
+        self.part = part
+        self.environment = environment or {}
+
+    @property
+    def name(self):
+        return f"{self.distribution}-{self.version}"
+
+
+SUITES = {
+    "aiohttp": lambda: Suite(
+        "aiohttp",
+        remove=["aiohttp"],
+        plugins=["pytest_mock"],
+        options=["-m", "not dev_mode and not internal"],
+    ),
+    "anyio": lambda: Suite(
+        "anyio",
+        remove=["src"],
+        plugins=["anyio.pytest_plugin", "pytest_mock"],
+        options=["-m", "not network", "-k", "not trio and not uvloop"],
+        part="asyncio backend",
+    ),
+    "asyncpg": lambda: Suite("asyncpg", remove=["asyncpg"]),
+    "asyncssh": lambda: Suite("asyncssh", remove=["asyncssh"]),
+    "httpx": lambda: Suite(
+        "httpx",
+        remove=["httpx"],
+        plugins=["anyio.pytest_plugin"],
+        options=["-m", "not network", "-k", "not trio"],
+    ),
+    "pytest-asyncio": lambda: Suite(
+        "pytest-asyncio", remove=["pytest_asyncio"], plugins=None
+    ),
+    "pytest-qt": lambda: Suite(
+        "pytest-qt", remove=["src"], plugins=["pytestqt.plugin"], mode="attached"
+    ),
+    "qtpy": lambda: Suite(
+        "qtpy",
+        tests=["qtpy/tests"],
+        plugins=["pytestqt.plugin"],
+        mode="attached",
+    ),
+    "websockets": lambda: Suite(
+        "websockets", tests=["tests/asyncio"], remove=["src"], part="asyncio"
+    ),
+}
