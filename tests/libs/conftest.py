@@ -14,6 +14,7 @@ import pytest
 import qtinter
 
 INNER = pathlib.Path(__file__).resolve().parent / "inner"
+DEFERRED_DELETE = 52  # QEvent::DeferredDelete, which each binding spells its own way
 SAFETY_NET = 60  # seconds; a program that meets it fails
 
 
@@ -82,16 +83,22 @@ def run(request, app, QtCore):
     return run
 
 
-@pytest.fixture(scope="session")
-def Signals(QtCore, binding):
-    """A QObject class with signals: text(str) and number(int)."""
+@pytest.fixture
+def signals(no_leaks, app, QtCore, binding):
+    """A QObject with the signals text(str) and number(int)."""
     Signal = QtCore.pyqtSignal if binding.startswith("PyQt") else QtCore.Signal
 
     class Signals(QtCore.QObject):
         text = Signal(str)
         number = Signal(int)
 
-    return Signals
+    signals = Signals()
+    yield signals
+    # Bindings hold a connected function, which may refer to the object, until that is
+    # deleted in C++.
+    signals.deleteLater()
+    QtCore.QCoreApplication.sendPostedEvents(None, DEFERRED_DELETE)
+    QtCore.QCoreApplication.processEvents()
 
 
 @pytest.fixture(scope="session")

@@ -154,9 +154,8 @@ def test_a_request_times_out(run):
     run(main())
 
 
-def test_a_slot_fetches_and_a_signal_tells(run, Signals):
+def test_a_slot_fetches_and_a_signal_tells(run, signals):
     async def main():
-        signals = Signals()
         async with serving(web.get("/square/{number}", square)) as url:
             async with aiohttp.ClientSession() as session:
 

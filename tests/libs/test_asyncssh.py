@@ -182,9 +182,8 @@ def test_a_command_is_given_up(run, keys):
     assert run(main()) == "2\n"
 
 
-def test_a_slot_runs_a_command(run, keys, Signals):
+def test_a_slot_runs_a_command(run, keys, signals):
     async def main():
-        signals = Signals()
         async with serving(keys) as target:
             async with asyncssh.connect(**target) as connection:
 

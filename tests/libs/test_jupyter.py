@@ -89,7 +89,6 @@ def test_a_kernel_and_its_front_end(run, start_kernel):
         finally:
             client.stop_channels()
             await manager.shutdown_kernel(now=True)
-            manager.cleanup_resources()
             manager.context.destroy()
 
     loop, fired, slept = run(main())

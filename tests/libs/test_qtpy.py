@@ -9,7 +9,7 @@ def test_qt_api_alone_decides(run_program, binding, host_name, spelling):
     lines = run_program(
         "qtpy_program.py", env={"QT_API": api, "QTINTERBINDING": None}
     ).splitlines()
-    assert lines[0] == f"{api} {binding} {binding} ['{binding}']"
+    assert lines[0] == f"{binding} {binding} ['{binding}']"
     assert lines[1] == f"[0, 1, 2] {host_name}"
 
 
@@ -19,4 +19,4 @@ def test_qtpy_s_choice_beats_our_variable(run_program, binding):
     lines = run_program(
         "qtpy_program.py", env={"QT_API": binding.lower(), "QTINTERBINDING": other}
     ).splitlines()
-    assert lines[0].endswith(f"{binding} {binding} ['{binding}']")
+    assert lines[0] == f"{binding} {binding} ['{binding}']"

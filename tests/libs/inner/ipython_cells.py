@@ -24,24 +24,24 @@ CELLS = [
 ]
 
 
-async def main(app):
+async def run(shell, cell):
+    transformed = shell.transform_cell(cell)
+    return await shell.run_cell_async(cell, transformed_cell=transformed)
+
+
+async def main():
     shell = InteractiveShell.instance()
     for cell in CELLS:
-        assert shell.should_run_async(cell) == ("await " in cell and "def" not in cell)
-        result = await shell.run_cell_async(
-            cell, transformed_cell=shell.transform_cell(cell)
-        )
+        result = await run(shell, cell)
         result.raise_error()
-    failed = await shell.run_cell_async(
-        "await asyncio.sleep(0); 1 / 0", transformed_cell="await asyncio.sleep(0); 1/0"
-    )
+    failed = await run(shell, "await asyncio.sleep(0); 1 / 0")
     assert type(failed.error_in_exec) is ZeroDivisionError
-    app.quit()
     return result.result, shell.user_ns["loop_name"]
 
 
 app = QtCore.QCoreApplication(sys.argv)
 with qtinter.using_asyncio_from_qt() as loop:
-    task = loop.create_task(main(app))
+    task = loop.create_task(main())
+    task.add_done_callback(lambda _: app.quit())
     (getattr(app, "exec", None) or app.exec_)()
 print("result:", *task.result())

@@ -42,7 +42,7 @@ class Prompt:
 
 
 app = QtWidgets.QApplication(sys.argv)
-shell = TerminalInteractiveShell.instance()
+shell = TerminalInteractiveShell.instance(simple_prompt=False)
 shell.enable_gui(sys.argv[1])
 assert shell._inputhook is not None
 prompt = Prompt()

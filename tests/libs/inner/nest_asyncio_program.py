@@ -1,4 +1,8 @@
-"""nest_asyncio: run_until_complete() inside of a callback of the same loop."""
+"""nest_asyncio, as in notebooks: run_until_complete() inside of a callback of the loop.
+
+The loop is attached to Qt.  A nested run is asyncio alone (nest_asyncio's own code);
+Qt is served again when the innermost has returned.
+"""
 
 import asyncio
 import sys
@@ -7,12 +11,6 @@ import nest_asyncio
 
 import qtinter
 from qtinter.bindings import QtCore
-
-app = QtCore.QCoreApplication(sys.argv)
-beats = []
-timer = QtCore.QTimer()
-timer.timeout.connect(lambda: beats.append(1))
-timer.start(1)
 
 
 async def level(number):
@@ -24,17 +22,18 @@ async def level(number):
 
 async def main():
     result = await level(1)
-    while not beats:
-        await asyncio.sleep(0.001)
+    timer = QtCore.QTimer()
+    timer.start(1)
+    for _ in range(5):
+        await qtinter.asyncsignal(timer.timeout)
+    timer.stop()
     return result
 
 
-loop = qtinter.new_event_loop()
-nest_asyncio.apply(loop)
-asyncio.set_event_loop(loop)
-try:
-    result = loop.run_until_complete(main())
-finally:
-    asyncio.set_event_loop(None)
-    loop.close()
-print("result:", result, "levels")
+app = QtCore.QCoreApplication(sys.argv)
+with qtinter.using_asyncio_from_qt() as loop:
+    nest_asyncio.apply(loop)
+    task = loop.create_task(main())
+    task.add_done_callback(lambda _: app.quit())
+    (getattr(app, "exec", None) or app.exec_)()
+print("result:", task.result(), "levels")

@@ -1,7 +1,6 @@
 """A program that knows Qt only through qtpy, with asynchronous slots."""
 
 import asyncio
-import os
 import sys
 
 # qtpy alone decides.  qtinter is imported first, which must not choose anything.
@@ -21,7 +20,7 @@ class Counter(QtCore.QObject):
             self.counted.emit(number)
 
 
-async def main(app):
+async def main():
     counter = Counter()
     timer = QtCore.QTimer()
     timer.setSingleShot(True)
@@ -29,17 +28,17 @@ async def main(app):
     async with qtinter.asyncsignalstream(counter.counted) as numbers:
         timer.start(0)
         seen = [await numbers.__anext__() for _ in range(3)]
-    await qtinter.modal(lambda: QtCore.QCoreApplication.processEvents())()
-    app.quit()
+    await qtinter.modal(QtCore.QCoreApplication.processEvents)()
     return seen
 
 
 app = QtCore.QCoreApplication(sys.argv)
 with qtinter.using_asyncio_from_qt() as loop:
-    task = loop.create_task(main(app))
+    task = loop.create_task(main())
+    task.add_done_callback(lambda _: app.quit())
     (getattr(app, "exec", None) or app.exec_)()
 from qtinter import bindings
 
 loaded = sorted(name for name in bindings.SUPPORTED if name in sys.modules)
-print(os.environ.get("QT_API"), qtpy.API_NAME, bindings.binding_name, loaded)
+print(qtpy.API_NAME, bindings.binding_name, loaded)
 print(task.result(), loop.host_name)

@@ -77,7 +77,7 @@ def test_an_error_of_a_slot_is_reported_once(qtbot, attached, window):
 
     window.button.clicked.connect(qtinter.asyncslot(clicked))
     press(qtbot, window.button)
-    qtbot.waitUntil(lambda: contexts)
+    qtbot.waitUntil(lambda: bool(contexts))
     assert [type(context["exception"]) for context in contexts] == [LookupError]
 
 
