@@ -8,7 +8,7 @@ class Suite:
 
     distribution: its name on the package index; tests: what pytest is given, in the
     source distribution; remove: folders there that would hide the installed package;
-    plugins: the pytest plugins it needs, or None: all that are installed;
+    plugins: the pytest plugins it needs;
     options: further arguments of pytest; leave_out: {prefix of test ids: why these are
     run neither on asyncio's loop nor on ours}; mode: see plugins/qtinter_everywhere.py;
     part: what of the suite is run, for the table; environment: of its process.
@@ -30,7 +30,7 @@ class Suite:
         self.version = importlib.metadata.version(distribution)
         self.tests = tests
         self.remove = remove
-        self.plugins = None if plugins is None else ("pytest_timeout", *plugins)
+        self.plugins = ("pytest_timeout", *plugins)
         self.options = options
         self.leave_out = leave_out or {}
         self.mode = mode
@@ -47,7 +47,7 @@ SUITES = {
         "aiohttp",
         remove=["aiohttp"],
         plugins=["pytest_mock"],
-        options=["-m", "not dev_mode and not internal"],
+        options=["-m", "not dev_mode and not internal and not autobahn"],
     ),
     "anyio": lambda: Suite(
         "anyio",
@@ -65,10 +65,18 @@ SUITES = {
         options=["-m", "not network", "-k", "not trio"],
     ),
     "pytest-asyncio": lambda: Suite(
-        "pytest-asyncio", remove=["pytest_asyncio"], plugins=None
+        "pytest-asyncio",
+        remove=["pytest_asyncio"],
+        # By the environment, so that the sessions that the tests run have it too.
+        environment={"PYTEST_PLUGINS": "pytest_asyncio.plugin"},
     ),
     "pytest-qt": lambda: Suite(
-        "pytest-qt", remove=["src"], plugins=["pytestqt.plugin"], mode="attached"
+        "pytest-qt",
+        remove=["src"],
+        plugins=["pytestqt.plugin"],
+        # The suite is older than this deprecation of pytest.
+        options=["-W", "default::pytest.PytestRemovedIn10Warning"],
+        mode="attached",
     ),
     "qtpy": lambda: Suite(
         "qtpy",

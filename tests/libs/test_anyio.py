@@ -9,6 +9,7 @@ import threading
 import anyio
 import anyio.abc
 import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from anyio.streams.tls import TLSListener
@@ -129,7 +130,7 @@ def test_udp_and_unix_sockets(run, tmp_path):
 def test_threads_call_back(run):
     async def main():
         async def double(number):
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             return 2 * number
 
         def work(number):

@@ -33,9 +33,7 @@ def test_values_of_many_types(run, login):
         connection = await asyncpg.connect(**login)
         try:
             types = "$1::int, $2::text, $3::float8, $4::bytea, $5::int[]"
-            row = await connection.fetchrow(
-                f"SELECT {types}, $6::timestamptz", *values
-            )
+            row = await connection.fetchrow(f"SELECT {types}, $6::timestamptz", *values)
         finally:
             await connection.close()
         return tuple(row)
@@ -147,7 +145,10 @@ ENDED = (asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError)
 
 def test_notifications_become_signals(run, login, signals):
     async def main():
-        listener, sender = await asyncpg.connect(**login), await asyncpg.connect(**login)
+        listener, sender = (
+            await asyncpg.connect(**login),
+            await asyncpg.connect(**login),
+        )
 
         def heard(connection, pid, channel, payload):
             signals.text.emit(f"{channel}: {payload}")

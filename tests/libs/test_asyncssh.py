@@ -49,9 +49,7 @@ class Server(asyncssh.SSHServer):
 async def serving(keys, **options):
     """Gives the keyword arguments with which a client connects."""
     host_key, user_key = keys
-    authorized = asyncssh.import_authorized_keys(
-        user_key.export_public_key().decode()
-    )
+    authorized = asyncssh.import_authorized_keys(user_key.export_public_key().decode())
     options.setdefault("authorized_client_keys", authorized)
     server = await asyncssh.listen(
         "127.0.0.1",
@@ -61,9 +59,7 @@ async def serving(keys, **options):
         process_factory=shell,
         **options,
     )
-    known = asyncssh.import_known_hosts(
-        "* " + host_key.export_public_key().decode()
-    )
+    known = asyncssh.import_known_hosts("* " + host_key.export_public_key().decode())
     try:
         yield {
             "host": "127.0.0.1",

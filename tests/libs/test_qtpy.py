@@ -3,7 +3,9 @@
 import pytest
 
 
-@pytest.mark.parametrize("spelling", [str.lower, str.upper, str], ids=["lower", "upper", "name"])
+@pytest.mark.parametrize(
+    "spelling", [str.lower, str.upper, str], ids=["lower", "upper", "name"]
+)
 def test_qt_api_alone_decides(run_program, binding, host_name, spelling):
     api = spelling(binding)
     lines = run_program(

@@ -72,7 +72,7 @@ def is_bad(outcome):
     return outcome in ("failed", "started")
 
 
-# --- the source of a suite -------------------------------------------------------------
+# --- the source of a suite ------------------------------------------------------------
 
 
 def fetch(suite, work):
@@ -80,7 +80,8 @@ def fetch(suite, work):
     folder = work / "sdists" / suite.name
     if not folder.is_dir() or not list(folder.iterdir()):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary=:all:", f"--dest={folder}"]
+        # Not :all:, which would build the build tools from their sources, too.
+        command += [f"--no-binary={suite.distribution}", f"--dest={folder}"]
         requirement = f"{suite.distribution}=={suite.version}"
         subprocess.run([*command, requirement], check=True, stdin=subprocess.DEVNULL)
     return next(folder.iterdir())
@@ -147,13 +148,13 @@ def write_script(path, lines):
     path.chmod(0o755)
 
 
-# --- running ---------------------------------------------------------------------------
+# --- running --------------------------------------------------------------------------
 
 
-def run_suite(suite, work, configuration=None, only=None):
-    """Runs the suite, or the tests `only`; configuration None is plain asyncio."""
+def run_suite(suite, work, binding, host=None, only=None):
+    """Runs the suite, or the tests `only`; host None is plain asyncio."""
     root = unpack(suite, work)
-    title = "-".join((suite.name, *(configuration or ("plain",))))
+    title = "-".join((suite.name, binding, host or "asyncio"))
     outcomes, counts = work / f"{title}.outcomes", work / f"{title}.loops"
     for path in (outcomes, counts):
         if path.exists():
@@ -165,19 +166,20 @@ def run_suite(suite, work, configuration=None, only=None):
         ),
         PYTHONFAULTHANDLER="1",
         QT_QPA_PLATFORM="offscreen",
+        QT_API=binding.lower(),
+        PYTEST_QT_API=binding.lower(),
         QTINTER_OUTCOMES=str(outcomes),
         QTINTER_LOOP_COUNTS=str(counts),
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         **suite.environment,
     )
     if suite.distribution == "asyncpg":
         env.update(prepare_postgres(work))
-    if suite.plugins is not None:
-        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     command = [sys.executable, "-m", "pytest", "-p", "qtinter_outcomes"]
-    for plugin in suite.plugins or ():
+    for plugin in suite.plugins:
         command += ["-p", plugin]
-    if configuration:
-        env["QTINTERBINDING"], env["QTINTER_HOST"] = configuration
+    if host:
+        env.update(QTINTERBINDING=binding, QTINTER_HOST=host)
         env["QTINTER_EVERYWHERE"] = suite.mode
         command += ["-p", "qtinter_everywhere"]
     command += [f"--rootdir={root}", "-o", "addopts=", f"--timeout={TEST_TIMEOUT}"]
@@ -240,7 +242,7 @@ def read_outcomes(path):
     return outcomes
 
 
-# --- comparing -------------------------------------------------------------------------
+# --- comparing ------------------------------------------------------------------------
 
 
 def read_explanations():
@@ -284,13 +286,13 @@ def compare(suite, work, configuration, plain, ours):
     if len(worse) > MOST_RETRIES:
         result.defects = worse
         return result
-    again = run_suite(suite, work, configuration, only=worse)
-    plain_again = run_suite(suite, work, None, only=worse)
+    again = run_suite(suite, work, *configuration, only=worse)
+    plain_again = run_suite(suite, work, configuration[0], only=worse)
     for test in worse:
         reason = explanation(suite, test)
-        if test in again.outcomes and not is_bad(again.outcomes[test]):
-            result.unstable.add(test)
-        elif is_bad(plain_again.outcomes.get(test, "started")):
+        ours_passed = not is_bad(again.outcomes.get(test, "started"))
+        plain_passed = not is_bad(plain_again.outcomes.get(test, "started"))
+        if ours_passed or not plain_passed:
             result.unstable.add(test)
         elif reason:
             result.explained[test] = reason
@@ -304,7 +306,8 @@ class Report:
 
     def __init__(self, suite):
         self.suite = suite
-        self.plain = None
+        self.absent = ""  # why there is nothing to run
+        self.plain = {}  # binding, or "any": Run
         self.ours = {}  # configuration: Run
         self.comparisons = {}  # configuration: Comparison
         self.problem = ""
@@ -321,23 +324,28 @@ def examine(make_suite, work, configurations):
     report = Report(suite)
     print(f"== {suite.distribution} {suite.version}", flush=True)
     try:
-        report.plain = run_suite(suite, work)
-    except (FileNotFoundError, subprocess.CalledProcessError) as exc:
-        report.problem = f"not run: {exc}"
-        print("  " + report.problem, flush=True)
+        unpack(suite, work)
+    except FileNotFoundError as exc:
+        report.absent = str(exc)
+        print(f"  {report.absent}", flush=True)
         return report
-    print(f"  {'asyncio':<18}{report.plain}", flush=True)
-    if not report.plain.count("passed"):
-        report.problem = "no test passed on plain asyncio"
-        return report
-    for configuration in configurations:
-        ours = run_suite(suite, work, configuration)
-        report.ours[configuration] = ours
-        print(f"  {' '.join(configuration):<18}{ours}", flush=True)
+    for binding, host in configurations:
+        # Only a suite about Qt may depend on the binding when it runs without us.
+        plain = report.plain.get(binding if suite.mode == "attached" else "any")
+        if plain is None:
+            plain = run_suite(suite, work, binding)
+            report.plain[binding if suite.mode == "attached" else "any"] = plain
+            print(f"  {'asyncio':<18}{plain}", flush=True)
+        if not plain.count("passed"):
+            report.problem = "no test passed on plain asyncio"
+            continue
+        ours = run_suite(suite, work, binding, host)
+        report.ours[binding, host] = ours
+        print(f"  {binding + ' ' + host:<18}{ours}", flush=True)
         if not ours.loops or not ours.loops[0]:
             report.problem = "no loop of ours ran"
-        comparison = compare(suite, work, configuration, report.plain, ours)
-        report.comparisons[configuration] = comparison
+        comparison = compare(suite, work, (binding, host), plain, ours)
+        report.comparisons[binding, host] = comparison
         print_differences(comparison)
     return report
 
@@ -351,7 +359,7 @@ def print_differences(comparison):
         print(f"    unstable {test}", flush=True)
 
 
-# --- the table -------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------
 
 
 def print_table(reports, configurations):
@@ -363,20 +371,23 @@ def print_table(reports, configurations):
     print("|" + "---|" * len(heads))
     for report in reports:
         suite = report.suite
-        cells = [suite.distribution, suite.version, suite.part]
-        if report.plain is None:
-            cells.append(report.problem)
-        else:
-            ran = len(report.plain.outcomes) - report.plain.count("skipped")
-            cells += [str(ran), str(len(report.plain.failed))]
-            cells += [str(len(run.failed)) for run in report.ours.values()]
-            found = report.comparisons.values()
-            defects = {test for each in found for test in each.defects}
-            explained = {test for each in found for test in each.explained}
-            unstable = {test for each in found for test in each.unstable}
-            cells += [str(len(defects | explained)), str(len(explained))]
-            cells.append(str(len(unstable)))
+        cells = [suite.distribution, suite.version]
+        cells += [report.absent] if report.absent else table_cells(report)
         print("| " + " | ".join(cells) + " |")
     for report in reports:
         if report.problem:
             print(f"{report.suite.distribution}: {report.problem}")
+
+
+def table_cells(report):
+    plain = list(report.plain.values())
+    ran = max(len(run.outcomes) - run.count("skipped") for run in plain)
+    cells = [report.suite.part, str(ran)]
+    cells.append("/".join(str(len(run.failed)) for run in plain))
+    cells += [str(len(run.failed)) for run in report.ours.values()]
+    found = report.comparisons.values()
+    defects = {test for each in found for test in each.defects}
+    explained = {test for each in found for test in each.explained}
+    unstable = {test for each in found for test in each.unstable}
+    cells += [str(len(defects | explained)), str(len(explained)), str(len(unstable))]
+    return cells

@@ -3,10 +3,11 @@
 import asyncio
 import sys
 
-# qtpy alone decides.  qtinter is imported first, which must not choose anything.
-import qtinter  # noqa: I001
 import qtpy
 from qtpy import QtCore
+
+# qtpy alone decides.  qtinter is imported first, which must not choose anything.
+import qtinter
 
 
 class Counter(QtCore.QObject):
