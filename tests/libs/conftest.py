@@ -136,8 +136,7 @@ def run_program(tmp_path):
             cwd=str(tmp_path),
             env=_environment(tmp_path, env),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             timeout=2 * SAFETY_NET,
         )

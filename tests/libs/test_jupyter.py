@@ -103,8 +103,8 @@ def test_nest_asyncio_runs_a_loop_inside_of_itself(run_program):
     assert output.splitlines()[-1] == "result: 3 levels"
 
 
-def test_a_nested_loop_inside_of_an_attached_application(run):
-    """What a debugger or a notebook cell does: run() while another loop runs: refused."""
+def test_a_second_loop_inside_of_a_running_one_is_refused(run):
+    """What code made for scripts does when it is pasted into a cell."""
 
     async def main():
         coro = asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """IPython's own integration: %gui qt runs Qt while the prompt waits for input.
 
-The prompt is played by a context object like prompt_toolkit's: IPython's input hook runs
-a Qt event loop until a descriptor is readable.  asyncio is attached to Qt meanwhile.
+The prompt is played by a context object like prompt_toolkit's: IPython's input hook
+runs a Qt event loop until a descriptor is readable.  asyncio is attached to Qt.
 """
 
 import asyncio

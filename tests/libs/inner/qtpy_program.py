@@ -3,11 +3,12 @@
 import asyncio
 import sys
 
+# qtpy alone decides.  qtinter comes first, which must not choose anything.
+import qtinter
+
+# isort: split
 import qtpy
 from qtpy import QtCore
-
-# qtpy alone decides.  qtinter is imported first, which must not choose anything.
-import qtinter
 
 
 class Counter(QtCore.QObject):
@@ -38,7 +39,8 @@ with qtinter.using_asyncio_from_qt() as loop:
     task = loop.create_task(main())
     task.add_done_callback(lambda _: app.quit())
     (getattr(app, "exec", None) or app.exec_)()
-from qtinter import bindings
+
+from qtinter import bindings  # noqa: E402  # it chooses, so it comes last
 
 loaded = sorted(name for name in bindings.SUPPORTED if name in sys.modules)
 print(qtpy.API_NAME, bindings.binding_name, loaded)
