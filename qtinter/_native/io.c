@@ -131,7 +131,7 @@ add_watch(LoopObject *self, const struct direction *dir, PyObject *const *args,
     if (!own_selector(self)) {
         return call_asyncio(self, dir->asyncio_add, args, nargs);
     }
-    int fd = qi_fileobj_to_fd(args[0]);
+    int fd = qi_selector_find(self->waiter, args[0]);
     if (fd < 0) {
         return NULL;
     }
@@ -152,7 +152,7 @@ remove_watch(LoopObject *self, const struct direction *dir, PyObject *fileobj)
     if (!own_selector(self)) {
         return call_asyncio(self, dir->asyncio_remove, &fileobj, 1);
     }
-    int fd = qi_fileobj_to_fd(fileobj);
+    int fd = qi_selector_find(self->waiter, fileobj);
     if (fd < 0) {
         return NULL;
     }

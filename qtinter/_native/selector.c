@@ -207,23 +207,30 @@ qi_selector_key(SelectorObject *self, int fd)
                                  watch->events, watch->data);
 }
 
-/* The descriptor under which fileobj is registered: as selectors does, an object
-   whose descriptor is gone is searched for.  -1 with KeyError. */
-static int
-lookup(SelectorObject *self, PyObject *fileobj)
+int
+qi_selector_find(SelectorObject *self, PyObject *fileobj)
 {
     int fd = qi_fileobj_to_fd(fileobj);
 
-    if (fd < 0) {
-        for (int i = 0; i < self->watches_len; i++) {
-            if (self->watches[i].fileobj == fileobj) {
-                PyErr_Clear();
-                return i;
-            }
-        }
-        return -1;
+    if (fd >= 0 || !PyErr_ExceptionMatches(PyExc_ValueError)) {
+        return fd;
     }
-    if (qi_selector_watch(self, fd) == NULL) {
+    for (int i = 0; i < self->watches_len; i++) {
+        if (self->watches[i].fileobj == fileobj) {
+            PyErr_Clear();
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* The descriptor under which fileobj is registered; -1 with KeyError or ValueError. */
+static int
+lookup(SelectorObject *self, PyObject *fileobj)
+{
+    int fd = qi_selector_find(self, fileobj);
+
+    if (fd >= 0 && qi_selector_watch(self, fd) == NULL) {
         PyErr_Format(PyExc_KeyError, "%R is not registered", fileobj);
         return -1;
     }

@@ -55,4 +55,8 @@ int qi_selector_unregister(SelectorObject *self, PyObject *fileobj, int fd);
 /* The descriptor of an int or of an object with fileno(); -1 with ValueError. */
 int qi_fileobj_to_fd(PyObject *fileobj);
 
+/* The same for what may be registered: as the selectors module does, an object that was
+   closed meanwhile, and has no descriptor any more, is found by its identity. */
+int qi_selector_find(SelectorObject *self, PyObject *fileobj);
+
 #endif

@@ -343,6 +343,32 @@ def test_a_reader_whose_descriptor_was_closed(app, QtCore):
         assert loop.remove_reader(fd) is True
 
 
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_a_watched_socket_that_was_closed_is_found(run, direction):
+    """Libraries close a socket first and remove its callback then, as anyio does."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        add = getattr(loop, f"add_{direction}")
+        remove = getattr(loop, f"remove_{direction}")
+        ours, other = socket.socketpair()
+        stranger = socket.socket()
+        stranger.close()
+        with ours, other:
+            add(ours, pytest.fail, "the peer was silent")
+            remove(ours)
+            add(ours, lambda: None)
+            ours.close()
+            removed = remove(ours)
+        with pytest.raises(ValueError, match="Invalid file"):
+            remove(ours)
+        with pytest.raises(ValueError, match="Invalid file"):
+            remove(stranger)
+        return removed
+
+    assert run(main()) is True
+
+
 def test_a_hung_up_descriptor_in_a_bare_nested_loop_does_not_spin(app, QtCore):
     """Readable all the time, and asyncio is paused: Qt must sleep."""
     ours, theirs = socket.socketpair()
