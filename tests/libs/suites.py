@@ -45,9 +45,20 @@ class Suite:
 SUITES = {
     "aiohttp": lambda: Suite(
         "aiohttp",
+        tests=[
+            "tests/test_client_functional.py",
+            "tests/test_client_ws_functional.py",
+            "tests/test_connector.py",
+            "tests/test_run_app.py",
+            "tests/test_streams.py",
+            "tests/test_web_functional.py",
+            "tests/test_web_sendfile_functional.py",
+            "tests/test_web_websocket_functional.py",
+        ],
         remove=["aiohttp"],
         plugins=["pytest_mock"],
         options=["-m", "not dev_mode and not internal and not autobahn"],
+        part="functional tests",
     ),
     "anyio": lambda: Suite(
         "anyio",

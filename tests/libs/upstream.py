@@ -351,8 +351,10 @@ def examine(make_suite, work, configurations):
 
 
 def print_differences(comparison):
-    for test in sorted(comparison.defects):
+    for test in sorted(comparison.defects)[:MOST_RETRIES]:
         print(f"    DEFECT {test}", flush=True)
+    if len(comparison.defects) > MOST_RETRIES:
+        print(f"    ... {len(comparison.defects)} in all", flush=True)
     for test, reason in sorted(comparison.explained.items()):
         print(f"    explained {test}: {reason}", flush=True)
     for test in sorted(comparison.unstable):
