@@ -155,6 +155,7 @@ def run_suite(suite, work, binding, host=None, only=None):
     """Runs the suite, or the tests `only`; host None is plain asyncio."""
     root = unpack(suite, work)
     title = "-".join((suite.name, binding, host or "asyncio"))
+    title += ".again" if only else ""
     outcomes, counts = work / f"{title}.outcomes", work / f"{title}.loops"
     for path in (outcomes, counts):
         if path.exists():
@@ -188,7 +189,7 @@ def run_suite(suite, work, binding, host=None, only=None):
     for pattern in suite.leave_out:
         command.append(f"--deselect={pattern}")
     command += sorted(only) if only else suite.tests
-    log = work / f"{title}{'.again' if only else ''}.log"
+    log = work / f"{title}.log"
     started = time.monotonic()
     problem = run_bounded(command, root, env, log, SUITE_TIMEOUT)
     seconds = time.monotonic() - started
