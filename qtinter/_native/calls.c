@@ -197,9 +197,8 @@ loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
     else if (self->thread_id != 0 && PyThread_get_thread_ident() == self->thread_id) {
         qi_loop_kick(self);
     }
-    else if (!self->threadsafe_pending) {
-        self->threadsafe_pending = 1;
-        (void)qi_poller_wake(&self->waiter->poller); /* a plain loop has a waiter */
+    else {
+        qi_selector_wake(self->waiter); /* a plain loop has a waiter */
     }
     return handle;
 }

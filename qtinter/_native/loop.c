@@ -154,9 +154,8 @@ qi_loop_kick(LoopObject *self)
         return;
     }
     if (PyThread_get_thread_ident() != self->host_thread_id) {
-        if (!self->threadsafe_pending && self->waiter != NULL) {
-            self->threadsafe_pending = 1;
-            (void)qi_poller_wake(&self->waiter->poller);
+        if (self->waiter != NULL) {
+            qi_selector_wake(self->waiter);
         }
         return;
     }

@@ -94,7 +94,6 @@ typedef struct loop_object {
     SelectorObject *waiter; /* what the host watches; NULL before it is needed */
     PyObject *selector;     /* loop._selector: the waiter, or a foreign selector */
     int opaque_selector;    /* its waiting cannot be done by the host */
-    int threadsafe_pending; /* the waiter was woken and has not noticed yet */
     double clock_resolution;
 
     /* state */

@@ -230,7 +230,7 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
         return raise_poll_error(r);
     }
     if (got.woken) {
-        self->threadsafe_pending = 0;
+        waiter->wake_pending = 0;
     }
     self->quiet_polls = got.n + got.woken == 0 ? self->quiet_polls + 1 : 0;
     for (int i = 0; i < got.n; i++) {
@@ -675,7 +675,7 @@ drain_waiter(LoopObject *self)
         return raise_poll_error(r);
     }
     if (got.woken) {
-        self->threadsafe_pending = 0;
+        self->waiter->wake_pending = 0;
     }
     return 0;
 }

@@ -371,6 +371,9 @@ selector_select(SelectorObject *self, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     int r = wait_without_gil(self, timeout_ms, events, &result);
+    if (r == 0 && result.woken) {
+        self->wake_pending = 0;
+    }
     if (r < 0 && r != -EINTR) {
         (void)raise_errno(r);
         return NULL;

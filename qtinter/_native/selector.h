@@ -27,7 +27,8 @@ typedef struct {
     struct qi_watch *watches; /* owned; indexed by descriptor */
     int watches_len;
     Py_ssize_t registered;
-    int patched; /* an instance attribute hides select() */
+    int patched;      /* an instance attribute hides select() */
+    int wake_pending; /* it was woken, and no wait has noticed yet */
 } SelectorObject;
 
 int qi_selector_init_type(PyObject *module, qi_state *st);
@@ -40,6 +41,17 @@ qi_selector_watch(SelectorObject *self, int fd)
         return NULL;
     }
     return &self->watches[fd];
+}
+
+/* Ends the wait that is on, or the next one.  Any thread that holds the GIL.  Whoever
+   waits clears wake_pending: the loop, or somebody who calls select(). */
+static inline void
+qi_selector_wake(SelectorObject *self)
+{
+    if (!self->wake_pending) {
+        self->wake_pending = 1;
+        (void)qi_poller_wake(&self->poller);
+    }
 }
 
 /* selectors.SelectorKey of a registered descriptor, new reference. */
