@@ -163,6 +163,19 @@ qi_raise_exception(PyObject *exc)
 #endif
 }
 
+/* A number that changes when the type or one of its bases does; 0: there is none, the
+   type may have changed.  Looking an attribute up on the type makes one. */
+static inline unsigned int
+qi_type_version(PyTypeObject *type)
+{
+#if PY_VERSION_HEX < 0x030C0000 /* an outdated number stays in place */
+    if (!PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG)) {
+        return 0;
+    }
+#endif
+    return (unsigned int)type->tp_version_tag;
+}
+
 /* The Python frame that called into C, borrowed; NULL when there is none. */
 static inline PyFrameObject *
 qi_current_frame(void)

@@ -9,6 +9,8 @@
 
 #include "loop.h"
 
+#include <math.h>
+
 /*********** memory ***********/
 
 static PyObject *
@@ -310,6 +312,22 @@ qi_handle_is_cancelled(qi_state *st, PyObject *h)
     return r;
 }
 
+int
+qi_handle_look_at_run(qi_state *st)
+{
+    PyObject *run = PyObject_GetAttr((PyObject *)st->asyncio_handle, st->str_run);
+
+    if (run == NULL) {
+        return -1;
+    }
+    /* By where it was written: it may have been replaced before we were imported. */
+    st->handle_run_replaced =
+        !PyFunction_Check(run) || PyFunction_GetGlobals(run) != st->events_globals;
+    st->handle_version = qi_type_version(st->asyncio_handle);
+    Py_DECREF(run);
+    return 0;
+}
+
 uint64_t
 qi_handle_seq(const void *item)
 {
@@ -367,6 +385,13 @@ handle_run_method(PyObject *h, PyObject *Py_UNUSED(ignored))
         PyErr_SetString(PyExc_RuntimeError, "cannot run a cancelled handle");
         return NULL;
     }
+    if (qi_handle_refresh_run(st) < 0) {
+        return NULL;
+    }
+    if (QI_UNLIKELY(st->handle_run_replaced) && st->asyncio_handle != NULL) {
+        return PyObject_CallMethodObjArgs((PyObject *)st->asyncio_handle, st->str_run, h,
+                                          NULL);
+    }
     Py_INCREF(h);
     Py_INCREF(loop);
     int r = qi_handle_call(st, h);
@@ -403,6 +428,14 @@ handle_get_callback(PyObject *h, void *Py_UNUSED(closure))
     return Py_NewRef(callback != NULL ? callback : Py_None);
 }
 
+static int
+handle_set_callback(PyObject *h, PyObject *value, void *Py_UNUSED(closure))
+{
+    Py_XSETREF(QI_SLOT(handle_state(h), h, callback),
+               value == NULL || value == Py_None ? NULL : Py_NewRef(value));
+    return 0;
+}
+
 static PyObject *
 handle_get_args(PyObject *h, void *Py_UNUSED(closure))
 {
@@ -421,6 +454,28 @@ handle_get_args(PyObject *h, void *Py_UNUSED(closure))
     default:
         return Py_NewRef(QI_SLOT(st, h, args));
     }
+}
+
+static int
+handle_set_args(PyObject *h, PyObject *value, void *Py_UNUSED(closure))
+{
+    qi_state *st = handle_state(h);
+    struct qi_handle_own *own = qi_handle_own(st, h);
+    PyObject *tuple = value == NULL || value == Py_None ? Py_NewRef(st->empty_tuple)
+                                                        : PySequence_Tuple(value);
+
+    if (tuple == NULL) {
+        return -1;
+    }
+    own->nargs = 3;
+    own->flags |= QI_HANDLE_ARGS_TUPLE;
+    if (!(own->flags & QI_HANDLE_HAS_REPR)) {
+        PyObject *second = QI_SLOT(st, h, repr);
+        QI_SLOT(st, h, repr) = NULL;
+        Py_XDECREF(second);
+    }
+    Py_XSETREF(QI_SLOT(st, h, args), tuple);
+    return 0;
 }
 
 static PyObject *
@@ -452,6 +507,18 @@ static PyObject *
 handle_get_context(PyObject *h, void *Py_UNUSED(closure))
 {
     return handle_get_context_method(h, NULL);
+}
+
+static int
+handle_set_context(PyObject *h, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (value == NULL || !PyContext_CheckExact(value)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_context of a handle must be a contextvars.Context");
+        return -1;
+    }
+    Py_XSETREF(QI_SLOT(handle_state(h), h, context), Py_NewRef(value));
+    return 0;
 }
 
 static PyObject *
@@ -495,6 +562,32 @@ handle_get_when(PyObject *h, void *Py_UNUSED(closure))
     return handle_when_method(h, NULL);
 }
 
+static int
+handle_set_when(PyObject *h, PyObject *value, void *Py_UNUSED(closure))
+{
+    qi_state *st = handle_state(h);
+    struct qi_handle_own *own = qi_handle_own(st, h);
+    PyObject *loop = QI_SLOT(st, h, loop);
+
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete _when of a timer");
+        return -1;
+    }
+    double when = PyFloat_AsDouble(value);
+    if (when == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(when)) {
+        PyErr_SetString(PyExc_ValueError, "a timer cannot be set to NaN");
+        return -1;
+    }
+    own->when = when;
+    if (own->flags & QI_HANDLE_SCHEDULED && loop != NULL) {
+        return qi_loop_timer_moved((LoopObject *)loop);
+    }
+    return 0;
+}
+
 /*********** types ***********/
 
 static PyMethodDef handle_methods[] = {
@@ -526,9 +619,9 @@ static PyMethodDef timer_methods[] = {
 /* The macro brings its own comma. */
 /* clang-format off */
 #define COMMON_ATTRIBUTES                                                                \
-    {"_callback", handle_get_callback, NULL, NULL, NULL},                                \
-    {"_args", handle_get_args, NULL, NULL, NULL},                                        \
-    {"_context", handle_get_context, NULL, NULL, NULL},                                  \
+    {"_callback", handle_get_callback, handle_set_callback, NULL, NULL},                 \
+    {"_args", handle_get_args, handle_set_args, NULL, NULL},                             \
+    {"_context", handle_get_context, handle_set_context, NULL, NULL},                    \
     {"_loop", handle_get_loop, NULL, NULL, NULL},                                        \
     {"_repr", handle_get_repr, NULL, NULL, NULL},                                        \
     {"_source_traceback", handle_get_source_traceback, handle_set_source_traceback,      \
@@ -545,7 +638,7 @@ static PyGetSetDef timer_attributes[] = {
     COMMON_ATTRIBUTES
     {"_scheduled", handle_get_flag, handle_set_flag, NULL,
      (void *)(uintptr_t)QI_HANDLE_SCHEDULED},
-    {"_when", handle_get_when, NULL, NULL, NULL},
+    {"_when", handle_get_when, handle_set_when, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 /* clang-format on */
@@ -653,6 +746,11 @@ qi_handle_init_types(PyObject *module, qi_state *st)
         goto done;
     }
     if (read_layout(&st->layout, handle, timer) < 0) {
+        goto done;
+    }
+    st->asyncio_handle = (PyTypeObject *)Py_NewRef(handle);
+    st->events_globals = Py_NewRef(PyModule_GetDict(events));
+    if (qi_handle_look_at_run(st) < 0) {
         goto done;
     }
     Py_ssize_t basicsize = st->layout.own + (Py_ssize_t)sizeof(struct qi_handle_own);

@@ -29,7 +29,7 @@ enum {
     QI_HANDLE_SCHEDULED = 1 << 1, /* a timer that is in the heap */
     QI_HANDLE_HAS_REPR = 1 << 2,  /* _repr holds a repr, not an argument */
     QI_HANDLE_TIMER = 1 << 4,     /* a TimerHandle */
-    QI_HANDLE_ARGS_TUPLE = 1 << 3 /* _args holds a tuple of three or more */
+    QI_HANDLE_ARGS_TUPLE = 1 << 3 /* _args holds a tuple */
 };
 
 /* Placed after the slots of asyncio.TimerHandle, in plain handles too: one offset. */
@@ -76,6 +76,20 @@ PyObject *qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop,
 /* Calls the callback in the handle's context.  0, or -1 with the callback's exception
    set.  The caller holds a reference and has checked that it is not cancelled. */
 int qi_handle_call(qi_state *st, PyObject *h);
+
+/* Looks whether somebody replaced asyncio.Handle._run, as reporters of slow callbacks
+   do; then st->handle_run_replaced is 1, and handles are run by it.  0 or -1. */
+int qi_handle_look_at_run(qi_state *st);
+
+static inline int
+qi_handle_refresh_run(qi_state *st)
+{
+    if (st->asyncio_handle == NULL) {
+        return 0; /* the interpreter ends */
+    }
+    unsigned version = qi_type_version(st->asyncio_handle);
+    return version == 0 || version != st->handle_version ? qi_handle_look_at_run(st) : 0;
+}
 
 /* Marks the handle cancelled and lets go of callback and arguments; does not tell the
    loop.  0 or -1 (debug mode: its repr may fail). */

@@ -117,6 +117,7 @@ qi_loop_find_class_hooks(LoopObject *self)
         Py_DECREF(theirs);
     }
     self->hooks_of_class = hooks;
+    self->class_version = qi_type_version(Py_TYPE(self));
     return 0;
 }
 
@@ -141,6 +142,7 @@ loop_setattro(LoopObject *self, PyObject *name, PyObject *value)
         else {
             self->hooks_of_instance &= ~hook_names[i].hook;
         }
+        qi_loop_kick(self); /* what the host sleeps for may not apply any more */
     }
     return 0;
 }

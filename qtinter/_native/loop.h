@@ -98,6 +98,7 @@ typedef struct loop_object {
 
     /* state */
     unsigned hooks_of_class;
+    unsigned class_version; /* of the class when its hooks were found */
     unsigned hooks_of_instance;
     int attention;
     int closed;
@@ -159,6 +160,18 @@ qi_loop_hooked(const LoopObject *self, unsigned hook)
 /* Looks which methods the loop's class replaces. */
 int qi_loop_find_class_hooks(LoopObject *self);
 
+/* The same if the class was exchanged or changed meanwhile.  0 or -1. */
+static inline int
+qi_loop_refresh_class_hooks(LoopObject *self)
+{
+    unsigned version = qi_type_version(Py_TYPE(self));
+
+    if (QI_UNLIKELY(version == 0 || version != self->class_version)) {
+        return qi_loop_find_class_hooks(self);
+    }
+    return 0;
+}
+
 /* Work was queued: asks for a turn unless one is on the stack anyway.  Any thread. */
 void qi_loop_kick(LoopObject *self);
 
@@ -205,6 +218,9 @@ Py_ssize_t qi_loop_ready_len(LoopObject *self);
 
 /* A timer handle in the heap is being cancelled.  0 or -1. */
 int qi_loop_timer_cancelled(LoopObject *self, PyObject *handle);
+
+/* The deadline of a timer in the heap has changed.  0 or -1. */
+int qi_loop_timer_moved(LoopObject *self);
 
 /* Lets go of everything that is queued. */
 void qi_loop_drop_ready(LoopObject *self);

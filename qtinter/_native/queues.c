@@ -218,6 +218,20 @@ loop_get_scheduled(LoopObject *self, void *Py_UNUSED(closure))
     return Py_NewRef(self->scheduled_out);
 }
 
+int
+qi_loop_timer_moved(LoopObject *self)
+{
+    /* Taken out of the heap here, they come back by their deadlines of then. */
+    PyObject *list = loop_get_scheduled(self, NULL);
+
+    if (list == NULL) {
+        return -1;
+    }
+    Py_DECREF(list);
+    qi_loop_kick(self);
+    return 0;
+}
+
 void
 qi_loop_drop_scheduled(LoopObject *self)
 {

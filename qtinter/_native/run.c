@@ -297,9 +297,10 @@ next_ready(LoopObject *self)
     return qi_ready_pop(&self->ready);
 }
 
-/* A handle that is not ours: asyncio.Handle made elsewhere, or something like it. */
+/* A handle that is not ours (asyncio.Handle made elsewhere, or something like it), or
+   any handle while asyncio.Handle._run is replaced. */
 static int
-run_foreign(LoopObject *self, PyObject *handle)
+run_by_method(LoopObject *self, PyObject *handle)
 {
     int cancelled = qi_handle_is_cancelled(self->st, handle);
 
@@ -327,8 +328,8 @@ run_handle(LoopObject *self, PyObject *handle)
         Py_XDECREF(r);
         return r == NULL ? -1 : 0;
     }
-    if (QI_UNLIKELY(!qi_is_handle(st, handle))) {
-        return run_foreign(self, handle);
+    if (QI_UNLIKELY(!qi_is_handle(st, handle) || st->handle_run_replaced)) {
+        return run_by_method(self, handle);
     }
     if (qi_handle_own(st, handle)->flags & QI_HANDLE_CANCELLED) {
         return 0;
@@ -435,6 +436,9 @@ begin_iteration(LoopObject *self, int block)
     int r = 0;
 
     self->stats.iterations++;
+    if (qi_handle_refresh_run(self->st) < 0) {
+        return -1;
+    }
     if (QI_UNLIKELY(self->scheduled_out != NULL)) {
         if (borrow_scheduled(self, &list) < 0) {
             return -1;
@@ -546,7 +550,7 @@ begin_replaced_iteration(LoopObject *self, int block)
     PyObject *list;
 
     self->stats.iterations++;
-    if (borrow_scheduled(self, &list) < 0) {
+    if (qi_handle_refresh_run(self->st) < 0 || borrow_scheduled(self, &list) < 0) {
         return -1;
     }
     int r = drop_cancelled_timers(self);
@@ -651,6 +655,12 @@ sliced_turn(LoopObject *self, int (*begin)(LoopObject *self, int block))
         }
         if (self->stopping) {
             return TURN_STOP;
+        }
+        if (qi_loop_refresh_class_hooks(self) < 0) {
+            return TURN_ERROR;
+        }
+        if (!qi_loop_is_plain(self)) {
+            return TURN_MORE; /* a callback has just replaced something */
         }
         Py_ssize_t len = qi_loop_ready_len(self);
         if (len <= 0) {
@@ -825,7 +835,7 @@ give_turn(LoopObject *self)
     self->turn_depth = host_depth(self);
     self->in_turn = 1;
     self->stats.turns++;
-    if (take_sigint(self) < 0) {
+    if (take_sigint(self) < 0 || qi_loop_refresh_class_hooks(self) < 0) {
         result = TURN_ERROR;
     }
     else {
@@ -1215,6 +1225,9 @@ loop_run_nested(LoopObject *self, PyObject *host_object)
 static int
 native_iteration(LoopObject *self)
 {
+    if (qi_loop_refresh_class_hooks(self) < 0) {
+        return -1;
+    }
     if (!qi_loop_is_plain(self)) {
         return run_once_of_instance(self);
     }

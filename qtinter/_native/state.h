@@ -20,6 +20,8 @@
     X(PyTypeObject *, TimerType)                                                         \
     X(PyTypeObject *, SelectorType)                                                      \
     X(PyTypeObject *, LoopType)                                                          \
+    X(PyTypeObject *, asyncio_handle) /* asyncio.Handle */                               \
+    X(PyObject *, events_globals)     /* names of asyncio.events */                      \
     X(PyObject *, empty_tuple)                                                           \
     X(PyObject *, base_events)       /* asyncio.base_events */                           \
     X(PyObject *, format_helpers)    /* asyncio.format_helpers */                        \
@@ -77,7 +79,9 @@ typedef struct {
     QI_STATE_OBJECTS(X)
 #undef X
     struct qi_handle_layout layout;
-    struct qi_counts counts;                 /* alive now; for tests of leaks */
+    struct qi_counts counts; /* alive now; for tests of leaks */
+    unsigned handle_version; /* of asyncio.Handle when its _run was looked at */
+    int handle_run_replaced; /* it was not asyncio's own */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
     int module_gone; /* the module was freed: the last instance frees the state */
