@@ -2,11 +2,11 @@
 
     run_suites.py --build-dir DIR [--sanitize] [pytest arguments]
 
-Each row of the table is one process: the C units (ctest), and pytest once per binding
-and host, because a process can load only one Qt binding.  The exit code is 1 if a test
-failed or if a suite ran no test.  PySide2, which has no wheel for Python 3.11 and
-later, and the native host for Qt 5 may be missing: their rows say so and are no
-failure.  The last line is the sum of the table.
+Each row of the table is one process: the C units (ctest), pytest once per binding and
+host, because a process can load only one Qt binding, and CPython's own tests of asyncio
+(tests/asyncio_suite).  The exit code is 1 if a test failed or if a suite ran no test.
+PySide2, which has no wheel for Python 3.11 and later, and the native host for Qt 5 may
+be missing: their rows say so and are no failure.  The last line is the sum of the table.
 """
 
 import argparse
@@ -227,6 +227,13 @@ def pytest_suite(name, folder, binding, host, options, env=None):
     )
 
 
+def asyncio_suite(binding, host, mode):
+    """CPython's own tests of asyncio; see tests/asyncio_suite/__main__.py."""
+    command = [sys.executable, "tests/asyncio_suite", "--junit", "{report}"]
+    command += ["--binding", binding, "--host", host, "--mode", mode]
+    return Suite(f"asyncio, {mode}", binding, host, command, {})
+
+
 def is_test_path(option):
     """Is this pytest argument a file, folder or test of ours?"""
     return not option.startswith("-") and (ROOT / option.split("::")[0]).exists()
@@ -246,6 +253,10 @@ def all_suites(build_dir, options, common_env):
     )
     for binding in BINDINGS:
         suites.append(pytest_suite("examples", "tests/examples", binding, "", options))
+    if not options:
+        # Both hosts and both modes, in two runs instead of four.
+        suites.append(asyncio_suite("PyQt6", "native", "attached"))
+        suites.append(asyncio_suite("PyQt6", "binding", "nested"))
     suites = [suite for suite in suites if suite is not None]
     for suite in suites:
         suite.env = dict(common_env, **suite.env)
