@@ -10,6 +10,8 @@
 
 #define MAX_TASK_KEYWORDS 8 /* of create_task(); asyncio has three */
 
+#define CLOCK_RESOLUTION 1e-9 /* seconds; what time.get_clock_info("monotonic") says */
+
 static qi_state *state_of_type(PyTypeObject *type);
 
 double
@@ -127,7 +129,10 @@ loop_setattro(LoopObject *self, PyObject *name, PyObject *value)
     if (PyObject_GenericSetAttr((PyObject *)self, name, value) < 0) {
         return -1;
     }
-    for (size_t i = 0; i < N_HOOKS && PyUnicode_Check(name); i++) {
+    if (PyUnicode_CompareWithASCIIString(name, "__class__") == 0) {
+        return qi_loop_find_class_hooks(self);
+    }
+    for (size_t i = 0; i < N_HOOKS; i++) {
         if (PyUnicode_CompareWithASCIIString(name, hook_names[i].name) != 0) {
             continue;
         }
@@ -468,8 +473,9 @@ loop_get_clock_resolution(LoopObject *self, void *Py_UNUSED(closure))
 static int
 loop_set_clock_resolution(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    if (qi_refuse_delete(value, "_clock_resolution") < 0) {
-        return -1;
+    if (value == NULL) { /* mock.patch.object() does that at its end */
+        self->clock_resolution = CLOCK_RESOLUTION;
+        return 0;
     }
     double seconds = PyFloat_AsDouble(value);
     if (seconds == -1.0 && PyErr_Occurred()) {
@@ -609,7 +615,7 @@ loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
     self->st = st;
     qi_ready_init(&self->ready);
     qi_timers_init(&self->timers, qi_handle_seq);
-    self->clock_resolution = 1e-9;
+    self->clock_resolution = CLOCK_RESOLUTION;
     self->slice_ns = 2000000;
     self->min_scheduled = 100;
     self->min_cancelled_fraction = 0.5;

@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import re
+import signal
 import sys
 import unittest
 import warnings
@@ -44,9 +45,9 @@ class Reporter(unittest.TestResult):
 
     def stopTest(self, test):
         faulthandler.cancel_dump_traceback_later()
-        outcome, detail = self._outcome
-        self._outcome = None
-        self._write_end(test.id(), outcome, detail)
+        if self._outcome is not None:  # 3.12.1 does not start what it skips
+            self._write_end(test.id(), *self._outcome)
+            self._outcome = None
         super().stopTest(test)
 
     def _write_end(self, test, outcome, detail):
@@ -135,6 +136,8 @@ def native_counts():
 
 def main(report_path, loop, names):
     faulthandler.enable()
+    # A shell starts background jobs with SIGINT ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     # Opened for each line: processes that a test forks hold no half-written buffer.
     def write(**record):

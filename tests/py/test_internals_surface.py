@@ -9,6 +9,7 @@ import collections
 import contextvars
 import heapq
 import threading
+from unittest import mock
 
 import pytest
 
@@ -211,6 +212,13 @@ def test_clock_resolution_can_be_assigned(driven):
     assert ran == ["due"]
 
 
+def test_clock_resolution_can_be_patched(loop):
+    before = loop._clock_resolution
+    with mock.patch.object(loop, "_clock_resolution", 0.5):
+        assert loop._clock_resolution == 0.5
+    assert loop._clock_resolution == before
+
+
 def test_time_can_be_replaced_while_running(driven):
     loop, run = driven
     ran = []
@@ -282,6 +290,18 @@ def test_a_class_changed_while_running_is_noticed(driven):
     loop.call_later(0.001, change_class)
     run()
     assert set(called) == {"class", "method"}
+
+
+def test_a_new_class_counts_at_once(loop):
+    class Ahead(type(loop)):
+        def time(self):
+            return super().time() + 1000
+
+    now = loop.time()
+    loop.__class__ = Ahead
+    assert loop.call_later(1, print).when() >= now + 1001
+    loop.__class__ = Ahead.__base__
+    assert loop.call_later(1, print).when() < now + 1001
 
 
 def test_run_of_asyncios_handles_can_be_replaced(driven, monkeypatch):
