@@ -142,7 +142,15 @@ def _after_crash(process, names, ended, outcomes):
     outcomes += [Outcome(test, "failed", process.epitaph) for test in culprits]
     if process.of("done"):
         return []
-    return [test for test in planned if test not in done and test not in culprits]
+    # A class or module whose fixture failed ended under its own name.
+    ended_whole = tuple(f"{test}." for test in done.difference(planned))
+    return [
+        test
+        for test in planned
+        if test not in done
+        and test not in culprits
+        and not test.startswith(ended_whole)
+    ]
 
 
 def run_in_parallel(loop, groups, environment, jobs, on_group=None):

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 import unittest
 import warnings
 
@@ -109,6 +110,8 @@ def load(name):
         suite = loader.loadTestsFromName(name)
     except unittest.SkipTest as exc:
         return StandIn(name, unittest.TestCase.skipTest, str(exc))
+    except Exception:  # whatever a module raises at import
+        return StandIn(name, unittest.TestCase.fail, traceback.format_exc())
     if loader.errors:
         return StandIn(name, unittest.TestCase.fail, "\n".join(loader.errors))
     return suite
