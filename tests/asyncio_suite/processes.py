@@ -123,9 +123,19 @@ def run_tests(loop, names, environment):
         ]
         outcomes += ended
         if process.completed:
-            return outcomes
+            return outcomes + _leaks(process, names, ended)
         names = _after_crash(process, names, ended, outcomes)
     return outcomes
+
+
+def _leaks(process, names, ended):
+    """A failure if loops or handles outlive all tests."""
+    [done] = process.of("done")
+    alive = {what: count for what, count in done["alive"].items() if count}
+    if not alive or any(outcome.failed for outcome in ended):
+        return []  # the traceback of a failure keeps objects alive
+    what = f"Native objects are left: {alive}"
+    return [Outcome(names[0] + AFTER_LAST_TEST, "failed", what)]
 
 
 def _after_crash(process, names, ended, outcomes):
