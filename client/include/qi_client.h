@@ -1,0 +1,144 @@
+/*
+ * qi_client.h - the shim that shows an application's loops to the outside.
+ *
+ * It lives in the inspected process and knows neither Python nor Qt.  A producer (the
+ * loop core, holding the GIL) writes rows, records and texts into a memory-mapped segment
+ * (proto/segment.h); a sender thread, which never takes the GIL, reads the segment and
+ * speaks to the daemon while there is one.
+ *
+ *      loop thread                      sender thread                  daemon
+ *      rows, records, texts  --memory-->  conflates, encodes  --socket-->
+ *                            <--pending--  requests           <--------
+ *
+ * Promises: producer functions never block, allocate, make a system call or fail; what
+ * finds no room is counted.  No function aborts, exits or prints.  After fork() the child
+ * has no shim: every function returns at once and the parent's file is not touched.
+ *
+ * Threads: [producer] one thread at a time (the GIL sees to that); [any]; [sender].
+ * C11 and C++17.
+ */
+#ifndef QI_CLIENT_H
+#define QI_CLIENT_H
+
+#include "segment.h"
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qi_client qi_client;
+
+enum qi_status {
+    QI_OK = 0,
+    QI_E_NOMEM = -1,
+    QI_E_OS = -2,        /* see qi_client_last_error() */
+    QI_E_EXISTS = -3,    /* the process has a client already */
+    QI_E_INVALID = -4,   /* an argument is out of range */
+    QI_E_FORKED = -5
+};
+
+struct qi_client_options {
+    const char *name;      /* NULL: base name of /proc/self/exe */
+    const char *directory; /* NULL: qi_runtime_directory() */
+    const char *address;   /* socket of the daemon; NULL: DIRECTORY/qtinterd.sock */
+    int level;             /* 1 to 4 */
+    int control;           /* accept cancellations from outside */
+    int ring_count;        /* records; 0: QI_SEGMENT_RING; a power of two */
+    int connect;           /* 0: segment only, no sender thread (tests, recordings) */
+    const char *qtinter, *python, *binding, *qt; /* versions, copied; may be NULL */
+    /* [sender] A request waits: see qi_client_take_request().  Must not block. */
+    void (*wake)(void *ctx);
+    void *wake_ctx;
+};
+
+/* [any] Makes the runtime directory (0700) and the segment (0600), starts the sender.
+   One client per process.  The options are copied. */
+int qi_client_open(const struct qi_client_options *options, qi_client **ret_client);
+
+/* [any] Says goodbye, joins the sender for at most timeout_ms, unmaps.  keep != 0 leaves
+   the file, for a post-mortem; otherwise it is removed.  NULL is fine. */
+void qi_client_close(qi_client *client, int timeout_ms, int keep);
+
+/* [any] The text of the last failure on this thread; never NULL. */
+const char *qi_client_last_error(void);
+
+/* $QTINTER_RUNTIME_DIR, else $XDG_RUNTIME_DIR/qtinter, else /tmp/qtinter-UID; 0 or negative. */
+int qi_runtime_directory(char *ret_path, size_t size);
+
+/*--- rows [producer] ---*/
+
+#define QI_NO_SLOT UINT32_MAX
+
+/* Takes a slot for a new entity, zeroed, with a new id, not yet visible: fill it between
+   qi_row_begin() and qi_row_end().  QI_NO_SLOT when all are in use. */
+uint32_t qi_row_new(qi_client *client, unsigned kind, unsigned loop, uint64_t *ret_id);
+
+/* The slot, for writing with QI_PUT between begin and end. */
+struct qi_slot *qi_row_begin(qi_client *client, uint32_t index);
+void qi_row_end(qi_client *client, uint32_t index);
+
+/* The entity is over: its last row stays readable for at least a second if other slots
+   are free, then the slot is used again.  Sets the state. */
+void qi_row_retire(qi_client *client, uint32_t index, unsigned state);
+
+/* Ids for entities that have no slot (none was free, or they need none). */
+uint64_t qi_client_new_id(qi_client *client, unsigned kind);
+
+/* Every write to a shared field: an ordinary store that readers in other threads may race. */
+#define QI_PUT(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+
+/*--- records [producer] ---*/
+
+void qi_record(qi_client *client, int64_t ts, unsigned kind, unsigned aux, uint32_t x,
+               uint64_t a, uint64_t b);
+
+/*--- texts [producer]: equal contents give the same id; 0 when there is no room ---*/
+
+uint32_t qi_text(qi_client *client, const char *utf8, size_t size); /* cut at 1,024 bytes */
+uint32_t qi_code(qi_client *client, uint32_t file, uint32_t name, uint32_t line);
+uint32_t qi_stack(qi_client *client, const uint32_t *codes, size_t n); /* n <= 16 */
+
+/*--- state ---*/
+
+/* [any] Changes the level; also done by the sender when the daemon asks for it. */
+void qi_client_set_level(qi_client *client, int level);
+int qi_client_level(const qi_client *client);
+
+enum qi_request_kind { QI_REQUEST_CANCEL = 1, QI_REQUEST_LEVEL, QI_REQUEST_STACK };
+struct qi_request {
+    int kind;
+    uint64_t task;    /* CANCEL, STACK (0: the loop) */
+    int level;        /* LEVEL: the new one, already in force */
+    uint32_t token;   /* for qi_client_answer() */
+    char message[256];
+};
+
+/* [producer] 1 and a request, or 0. */
+int qi_client_take_request(qi_client *client, struct qi_request *ret_request);
+/* [producer] Answers it: ok, and a text (an error, a stack), copied. */
+void qi_client_answer(qi_client *client, uint32_t token, int ok, const char *text);
+
+struct qi_client_stats {
+    uint64_t connects;      /* handshakes completed */
+    uint64_t frames, bytes; /* sent */
+    uint64_t rows, records; /* sent */
+    uint64_t gaps;          /* records known to be lost on the way to the daemon */
+    uint64_t socket_full;   /* times the socket took nothing */
+    int connected;
+    char state[32];         /* "off", "connecting", "connected", "refused" */
+};
+void qi_client_stats(qi_client *client, struct qi_client_stats *ret_stats); /* [any] */
+
+/* [any] Path of the segment; lives as long as the client. */
+const char *qi_client_segment_path(const qi_client *client);
+
+/* [any] Writes a copy of the segment, as consistent as a reader sees it, to path. */
+int qi_client_dump(qi_client *client, const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
