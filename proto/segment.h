@@ -11,12 +11,14 @@
  *      ring_at      record[]    the last 2^n events, 32 bytes each
  *      arena_at     entries     texts, code locations, stacks; append-only
  *
- * The file is sparse: only what was ever used takes memory.
+ * The file is sparse: what was never used takes no memory, up to a reserve of some
+ * hundred kilobytes.  The header's magic is written last.
  *
  * Writers hold the GIL, so there is one at a time whatever the number of loops.  Readers
- * take no lock: a slot is copied between two equal even values of `seq`; a record is valid
- * if `ring_head` has not come round to it after it was copied; an arena entry is valid
- * below `arena_used`.  All integers are in the machine's byte order: the file never leaves it.
+ * take no lock: a slot is copied between two equal even values of `seq`; record number i
+ * is valid if, after it was copied, ring_head < i + ring_count (at equality the writer
+ * may be at it); an arena entry is valid below `arena_used`.  All integers are in the
+ * machine's byte order: the file never leaves it.
  *
  * C11 and C++17; no pointer in it, offsets only.
  */
@@ -33,10 +35,10 @@ extern "C" {
 #define QI_SEGMENT_MAGIC "QTINSEG1"
 #define QI_SEGMENT_ABI 1
 #define QI_SEGMENT_HEADER_SIZE 4096
-#define QI_SEGMENT_SLOTS 196608   /* 24 MiB of address space, used from the front */
-#define QI_SEGMENT_RING 65536     /* 2 MiB */
-#define QI_SEGMENT_ARENA 4194304  /* 4 MiB */
-#define QI_SEGMENT_LOOPS 32       /* loops with a number of their own; later ones share 0 */
+#define QI_SEGMENT_SLOTS 196608  /* 24 MiB of address space, used from the front */
+#define QI_SEGMENT_RING 65536    /* 2 MiB */
+#define QI_SEGMENT_ARENA 4194304 /* 4 MiB */
+#define QI_SEGMENT_LOOPS 32 /* loops with a number of their own; later ones share 0 */
 
 enum qi_entity {
 #define ENTITY(number, NAME, singular, doc) QI_##NAME = number,
@@ -48,6 +50,7 @@ enum qi_entity {
 };
 
 enum qi_kind {
+    QI_EV_NONE = 0, /* in a dump: the record was overwritten while it was copied */
 #define X(number, NAME, x, a, b, doc) QI_EV_##NAME = number,
 #include "records.def"
 #undef X
@@ -62,7 +65,7 @@ enum qi_task_state {
     QI_TASK_DONE,
     QI_TASK_FAILED,
     QI_TASK_CANCELLED,
-    QI_TASK_DESTROYED, /* died while pending */
+    QI_TASK_DESTROYED,  /* died while pending */
     QI_STATE_GONE = 255 /* wire only: the row is over */
 };
 
@@ -71,26 +74,42 @@ enum qi_plain_state { QI_LIVE = 0, QI_OVER = 1 };
 
 enum qi_loop_state {
     QI_LOOP_STOPPED = 0,
-    QI_LOOP_IDLE,    /* waits, or Qt has the thread */
-    QI_LOOP_BUSY,    /* runs a callback or a step */
-    QI_LOOP_NESTED,  /* a modal function or another Qt loop runs inside a callback */
+    QI_LOOP_IDLE,   /* waits, or Qt has the thread */
+    QI_LOOP_BUSY,   /* runs a callback or a step */
+    QI_LOOP_NESTED, /* a modal function or another Qt loop runs inside a callback */
     QI_LOOP_IS_CLOSED
 };
 
 enum qi_loop_mode { QI_MODE_NATIVE = 0, QI_MODE_NESTED, QI_MODE_ATTACHED };
 enum qi_task_role { QI_ROLE_TASK = 0, QI_ROLE_SLOT_CALL, QI_ROLE_MODAL, QI_ROLE_MAIN };
-enum qi_overlap { QI_OVERLAP_ALLOW = 0, QI_OVERLAP_DROP, QI_OVERLAP_RESTART, QI_OVERLAP_QUEUE };
-enum qi_wait_form { QI_FORM_SIGNAL = 0, QI_FORM_SIGNALWAIT, QI_FORM_STREAM, QI_FORM_MULTI };
-enum qi_wait_end { QI_WAIT_FIRED = 0, QI_WAIT_CANCELLED, QI_WAIT_SENDER_GONE, QI_WAIT_CLOSED };
+enum qi_overlap {
+    QI_OVERLAP_ALLOW = 0,
+    QI_OVERLAP_DROP,
+    QI_OVERLAP_RESTART,
+    QI_OVERLAP_QUEUE
+};
+enum qi_wait_form {
+    QI_FORM_SIGNAL = 0,
+    QI_FORM_SIGNALWAIT,
+    QI_FORM_STREAM,
+    QI_FORM_MULTI
+};
+enum qi_wait_end {
+    QI_WAIT_FIRED = 0,
+    QI_WAIT_CANCELLED,
+    QI_WAIT_SENDER_GONE,
+    QI_WAIT_CLOSED
+};
 
-/* What a waiting task waits for; QI_TASK column wait_ref names the entity where there is one. */
+/* What a waiting task waits for; QI_TASK column wait_ref names the entity where there is
+ * one. */
 enum qi_wait_kind {
     QI_WAITS_NOTHING = 0,
     QI_WAITS_TURN,   /* yielded: ready again at once, as sleep(0) */
     QI_WAITS_FUTURE, /* a bare future */
     QI_WAITS_TASK,
     QI_WAITS_SIGNAL,
-    QI_WAITS_TIMER,  /* sleep() */
+    QI_WAITS_TIMER, /* sleep() */
     QI_WAITS_JOB,
     QI_WAITS_GATHER, /* several: gather(), wait() */
     QI_WAITS_MODAL
@@ -162,12 +181,12 @@ struct qi_loop_row {
 };
 
 struct qi_slot {
-    uint32_t seq;   /* odd while it is being written */
-    uint8_t kind;   /* enum qi_entity; 0: free */
+    uint32_t seq; /* odd while it is being written */
+    uint8_t kind; /* enum qi_entity; 0: free */
     uint8_t state;
-    uint8_t loop;   /* 1..; 0: none or one of too many */
+    uint8_t loop; /* 1..; 0: none or one of too many */
     uint8_t pad;
-    uint64_t id;    /* never used again */
+    uint64_t id; /* never used again */
     union {
         struct qi_task_row task;
         struct qi_slot_row slot;
@@ -178,6 +197,7 @@ struct qi_slot {
         struct qi_job_row job;
         struct qi_loop_row loop_;
         uint8_t bytes[112];
+        uint64_t words[14]; /* for copying */
     } row;
 };
 
@@ -192,7 +212,8 @@ struct qi_record {
    from 1; 0 stands for "unknown", also once the arena is full. */
 struct qi_arena_entry {
     uint32_t size;
-    uint8_t type; /* 't': UTF-8 text; 'c': u32 line, u32 file id, u32 name id; 'k': u32 code ids */
+    uint8_t type; /* 't': UTF-8 text; 'c': u32 line, u32 file id, u32 name id; 'k': u32
+                     code ids */
     uint8_t pad[3];
 };
 
@@ -212,8 +233,8 @@ struct qi_segment_header {
     uint64_t slots_used;   /* slots at the front that were ever used */
     uint64_t slots_missed; /* entities that found no slot */
     uint32_t level;
-    uint32_t closed;       /* 1: disabled or exited in good order */
-    uint64_t heartbeat;    /* bumped by the sender thread */
+    uint32_t closed;    /* 1: disabled or exited in good order */
+    uint64_t heartbeat; /* bumped by the sender thread */
 };
 
 #ifdef __cplusplus

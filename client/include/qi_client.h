@@ -10,9 +10,13 @@
  *      rows, records, texts  --memory-->  conflates, encodes  --socket-->
  *                            <--pending--  requests           <--------
  *
- * Promises: producer functions never block, allocate, make a system call or fail; what
- * finds no room is counted.  No function aborts, exits or prints.  After fork() the child
- * has no shim: every function returns at once and the parent's file is not touched.
+ * Promises: producer functions never block, allocate or fail; what finds no room is
+ * counted.  They make no system call but one: for each further 8,192 slots or 256 KiB of
+ * texts the file's next part is reserved, so that a full file system is a counted loss
+ * and not a SIGBUS.  No function aborts, exits or prints.  After fork() the child has no
+ * shim: every function returns at once, the parent's file is not touched (a pointer into
+ * a row that was kept over the fork leads to private memory), and the child may open its
+ * own.
  *
  * Threads: [producer] one thread at a time (the GIL sees to that); [any]; [sender].
  * C11 and C++17.
@@ -20,6 +24,7 @@
 #ifndef QI_CLIENT_H
 #define QI_CLIENT_H
 
+#include "runtime.h"
 #include "segment.h"
 
 #include <stdint.h>
@@ -33,9 +38,9 @@ typedef struct qi_client qi_client;
 enum qi_status {
     QI_OK = 0,
     QI_E_NOMEM = -1,
-    QI_E_OS = -2,        /* see qi_client_last_error() */
-    QI_E_EXISTS = -3,    /* the process has a client already */
-    QI_E_INVALID = -4,   /* an argument is out of range */
+    QI_E_OS = -2,      /* see qi_client_last_error() */
+    QI_E_EXISTS = -3,  /* the process has a client already */
+    QI_E_INVALID = -4, /* an argument is out of range */
     QI_E_FORKED = -5
 };
 
@@ -54,49 +59,56 @@ struct qi_client_options {
 };
 
 /* [any] Makes the runtime directory (0700) and the segment (0600), starts the sender.
-   One client per process.  The options are copied. */
+   One client per process.  The options are copied.  A build without msgpack-c has no
+   sender: there connect is taken for 0. */
 int qi_client_open(const struct qi_client_options *options, qi_client **ret_client);
 
 /* [any] Says goodbye, joins the sender for at most timeout_ms, unmaps.  keep != 0 leaves
-   the file, for a post-mortem; otherwise it is removed.  NULL is fine. */
+   the file, for a post-mortem; otherwise it is removed.  NULL is fine.  In a forked child
+   it only releases memory.  A process that exits without this call has the file marked as
+   closed and removed by an atexit() function. */
 void qi_client_close(qi_client *client, int timeout_ms, int keep);
 
 /* [any] The text of the last failure on this thread; never NULL. */
 const char *qi_client_last_error(void);
 
-/* $QTINTER_RUNTIME_DIR, else $XDG_RUNTIME_DIR/qtinter, else /tmp/qtinter-UID; 0 or negative. */
-int qi_runtime_directory(char *ret_path, size_t size);
-
 /*--- rows [producer] ---*/
 
+/* Fine wherever an index is taken: the functions then work on a scratch slot that nobody
+   reads. */
 #define QI_NO_SLOT UINT32_MAX
 
 /* Takes a slot for a new entity, zeroed, with a new id, not yet visible: fill it between
-   qi_row_begin() and qi_row_end().  QI_NO_SLOT when all are in use. */
+   qi_row_begin() and qi_row_end().  QI_NO_SLOT when all are in use; the id is new all the
+   same.  A LOOP gets its number from its id: `loop` is ignored (0 from the 33rd on).
+   ret_id may be NULL. */
 uint32_t qi_row_new(qi_client *client, unsigned kind, unsigned loop, uint64_t *ret_id);
 
 /* The slot, for writing with QI_PUT between begin and end. */
-struct qi_slot *qi_row_begin(qi_client *client, uint32_t index);
-void qi_row_end(qi_client *client, uint32_t index);
+static inline struct qi_slot *qi_row_begin(qi_client *client, uint32_t index);
+static inline void qi_row_end(qi_client *client, uint32_t index);
 
-/* The entity is over: its last row stays readable for at least a second if other slots
-   are free, then the slot is used again.  Sets the state. */
+/* The entity is over: its last row stays readable for at least a second, unless more than
+   16,384 others ended since or no other slot is free; then the slot is used again.  Sets
+   the state. */
 void qi_row_retire(qi_client *client, uint32_t index, unsigned state);
 
 /* Ids for entities that have no slot (none was free, or they need none). */
 uint64_t qi_client_new_id(qi_client *client, unsigned kind);
 
-/* Every write to a shared field: an ordinary store that readers in other threads may race. */
-#define QI_PUT(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+/* Every write to a shared field: a plain store, in spite of readers in other threads. */
+#define QI_PUT(field, value)                                                             \
+    __atomic_store_n(&(field), (__typeof__(field))(value), __ATOMIC_RELAXED)
 
-/*--- records [producer] ---*/
+/*--- records [producer]: kept from level 2 on ---*/
 
-void qi_record(qi_client *client, int64_t ts, unsigned kind, unsigned aux, uint32_t x,
-               uint64_t a, uint64_t b);
+static inline void qi_record(qi_client *client, int64_t ts, unsigned kind, unsigned aux,
+                             uint32_t x, uint64_t a, uint64_t b);
 
 /*--- texts [producer]: equal contents give the same id; 0 when there is no room ---*/
 
-uint32_t qi_text(qi_client *client, const char *utf8, size_t size); /* cut at 1,024 bytes */
+/* Cut at 1,024 bytes; what is no UTF-8 becomes '?'. */
+uint32_t qi_text(qi_client *client, const char *utf8, size_t size);
 uint32_t qi_code(qi_client *client, uint32_t file, uint32_t name, uint32_t line);
 uint32_t qi_stack(qi_client *client, const uint32_t *codes, size_t n); /* n <= 16 */
 
@@ -104,20 +116,23 @@ uint32_t qi_stack(qi_client *client, const uint32_t *codes, size_t n); /* n <= 1
 
 /* [any] Changes the level; also done by the sender when the daemon asks for it. */
 void qi_client_set_level(qi_client *client, int level);
-int qi_client_level(const qi_client *client);
+static inline int qi_client_level(const qi_client *client);
 
 enum qi_request_kind { QI_REQUEST_CANCEL = 1, QI_REQUEST_LEVEL, QI_REQUEST_STACK };
 struct qi_request {
     int kind;
-    uint64_t task;    /* CANCEL, STACK (0: the loop) */
-    int level;        /* LEVEL: the new one, already in force */
-    uint32_t token;   /* for qi_client_answer() */
+    uint64_t task;  /* CANCEL, STACK (0: the loop) */
+    int level;      /* LEVEL: the new one, already in force */
+    uint32_t token; /* for qi_client_answer() */
     char message[256];
 };
 
+/* [producer] Is there one?  A load. */
+static inline int qi_client_has_request(const qi_client *client);
 /* [producer] 1 and a request, or 0. */
 int qi_client_take_request(qi_client *client, struct qi_request *ret_request);
-/* [producer] Answers it: ok, and a text (an error, a stack), copied. */
+/* [producer] Answers it: ok, and a text (an error, a stack; NULL: none), copied, cut at
+   8,191 bytes.  LEVEL needs no answer. */
 void qi_client_answer(qi_client *client, uint32_t token, int ok, const char *text);
 
 struct qi_client_stats {
@@ -127,7 +142,7 @@ struct qi_client_stats {
     uint64_t gaps;          /* records known to be lost on the way to the daemon */
     uint64_t socket_full;   /* times the socket took nothing */
     int connected;
-    char state[32];         /* "off", "connecting", "connected", "refused" */
+    char state[32]; /* "off", "connecting", "connected", "refused" */
 };
 void qi_client_stats(qi_client *client, struct qi_client_stats *ret_stats); /* [any] */
 
@@ -140,5 +155,7 @@ int qi_client_dump(qi_client *client, const char *path);
 #ifdef __cplusplus
 }
 #endif
+
+#include "qi_client_inline.h"
 
 #endif
