@@ -43,7 +43,7 @@ static const char *const entity_names[QI_ENTITY_KINDS] = {
 };
 
 /* Each kind's columns are together and numbered from 0: the look-up relies on it, and
-   tests/c/test_columns.c checks it. */
+   tests/c/test_wire.c checks it. */
 unsigned
 qi_columns(unsigned kind, const struct qi_column **ret_columns)
 {

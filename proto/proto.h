@@ -12,9 +12,10 @@ extern "C" {
 #define QI_PROTO_MAJOR 1
 #define QI_PROTO_MINOR 0
 
-#define QI_FRAME_MAX 1048576u /* bytes after the length; longer frames are a violation   \
-                               */
-#define QI_CHUNK_MAX 262144u  /* what a sender puts into one frame of rows or records */
+#define QI_FRAME_MAX                                                                     \
+    1048576u                 /* bytes after the length; longer frames are a violation    \
+                              */
+#define QI_CHUNK_MAX 262144u /* what a sender puts into one frame of rows or records */
 #define QI_DEPTH_MAX 16u  /* lists and maps within each other, the frame's among them */
 #define QI_FIELDS_MAX 16u /* keys of a body are below this */
 #define QI_NONCE_SIZE 32u
