@@ -305,6 +305,9 @@ qi_text(qi_client *c, const char *utf8, size_t size)
 {
     char clean[QI_TEXT_MAX];
 
+    if (size <= sizeof(clean) && qi_utf8_valid((const uint8_t *)utf8, size)) {
+        return intern(c, utf8, size, 't');
+    }
     return intern(c, clean, qi_utf8_clean(clean, sizeof(clean), utf8, size), 't');
 }
 

@@ -51,10 +51,27 @@ qi_utf8_character(const uint8_t *bytes, size_t size)
     return length;
 }
 
+/* Bytes at the start that are ASCII, in whole words: most text is nothing else. */
+static size_t
+ascii_words(const uint8_t *bytes, size_t size)
+{
+    size_t at = 0;
+
+    while (size - at >= 8) {
+        uint64_t word;
+        memcpy(&word, bytes + at, sizeof(word));
+        if ((word & UINT64_C(0x8080808080808080)) != 0) {
+            break;
+        }
+        at += 8;
+    }
+    return at;
+}
+
 int
 qi_utf8_valid(const uint8_t *bytes, size_t size)
 {
-    size_t at = 0;
+    size_t at = ascii_words(bytes, size);
 
     while (at < size) {
         size_t n = qi_utf8_character(bytes + at, size - at);
