@@ -1,8 +1,8 @@
 /*
  * bench_client.c - what the producer's functions cost: nanoseconds per call.
  *
- * Built with QI_BUILD_TESTS as bench_client; prints one table.  Each figure is the best of
- * several rounds (the others were disturbed); `empty` is the loop itself.
+ * Built with QI_BUILD_TESTS as bench_client; prints one table.  Each figure is the best
+ * of several rounds (the others were disturbed); `empty` is the loop itself.
  */
 #include "client_internal.h"
 

@@ -220,7 +220,7 @@ random_damage_does_no_harm(void)
     const uint64_t places[] = {0, s.view.header.slots_at, s.view.header.ring_at,
                                s.view.header.arena_at};
     const uint64_t sizes[] = {sizeof(struct qi_segment_header), 40 * 128, 64 * 32, 128};
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 4000; i++) {
         size_t part = (size_t)(qi_test_random(&random) % 4);
         uint64_t at = places[part] + qi_test_random(&random) % sizes[part];
         uint8_t before = memory[at];
@@ -294,7 +294,7 @@ a_live_file_is_read_whole(void)
         qi_row_end(w.client, index);
     }
     CHECK_INT(pthread_create(&thread, NULL, keep_writing, &w), 0);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 30; i++) {
         CHECK_INT(qi_segment_load(qi_client_segment_path(w.client), &s), QI_VIEW_OK);
         for (uint32_t k = 0; k < 8; k++) {
             if (qi_view_slot(&s.view, k, &slot) == QI_VIEW_OK) {

@@ -52,7 +52,7 @@ wait_for_state(qi_client *c, const char *state)
         }
         usleep(1000); /* nobody tells: the state is for people */
     }
-    CHECK(!"the state did not come");
+    CHECK(0 && "the state did not come");
 }
 
 /* A connected pair, and the snapshot taken. */
@@ -626,7 +626,7 @@ fill_the_socket(qi_client *c)
         }
         usleep(100);
     }
-    CHECK(!"the socket did not get full");
+    CHECK(0 && "the socket did not get full");
 }
 
 static void
@@ -674,7 +674,7 @@ next_request(qi_client *c)
         }
         usleep(1000);
     }
-    CHECK(!"no request came");
+    CHECK(0 && "no request came");
     return request;
 }
 

@@ -382,7 +382,7 @@ transcode(const struct qi_value *value, struct qi_encoder *e)
         transcode_elements(value, e);
         break;
     default:
-        CHECK(!"a value of another kind");
+        CHECK(0 && "a value of another kind");
     }
 }
 
