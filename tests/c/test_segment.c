@@ -277,6 +277,39 @@ rows_without_a_slot_are_counted(void)
     qi_client_close(c, 1000, 0);
 }
 
+/* A file that cannot grow stands for a file system that is full. */
+static void
+a_full_file_system_is_a_counted_loss(void)
+{
+    qi_client *c = open_client();
+    struct qi_view view;
+    uint32_t rows = 0;
+    uint32_t texts = 0;
+    char text[1000];
+    int file = c->fd;
+
+    c->fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    CHECK(c->fd >= 0);
+    while (qi_row_new(c, QI_TASK, 1, NULL) != QI_NO_SLOT) {
+        rows++;
+    }
+    memset(text, 'x', sizeof(text));
+    do {
+        (void)snprintf(text, sizeof(text), "%08u", texts);
+    } while (qi_text(c, text, sizeof(text)) != 0 && ++texts < 100000);
+    CHECK_INT(rows, QI_SLOTS_STEP / sizeof(struct qi_slot));
+    CHECK(texts > 200 && texts < 300);
+    view_of(c, &view);
+    CHECK_INT(view.header.slots_missed, 1);
+    CHECK_INT(view.header.arena_missed, 1);
+    /* It is asked again a second later, not for each row; then there is room again. */
+    (void)close(c->fd);
+    c->fd = file;
+    c->slots_area.failed_ms -= 1000;
+    CHECK_INT(qi_row_new(c, QI_TASK, 1, NULL), rows);
+    qi_client_close(c, 1000, 0);
+}
+
 /* --- records --- */
 
 static void
@@ -751,6 +784,7 @@ main(void)
     RUN(a_loop_row_has_its_own_number);
     RUN(an_ended_row_stays_readable);
     RUN(rows_without_a_slot_are_counted);
+    RUN(a_full_file_system_is_a_counted_loss);
     RUN(records_need_level_two);
     RUN(the_oldest_records_are_overwritten_and_counted);
     RUN(seen_and_lost_make_up_what_was_written);
