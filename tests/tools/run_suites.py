@@ -1,15 +1,18 @@
 """Runs every test suite with every binding and host, and prints one table.
 
     run_suites.py --build-dir DIR [--sanitize] [pytest arguments]
+    run_suites.py --build-dir DIR --cell BINDING/HOST [--suites A,B] [--summary FILE]
 
 Each row of the table is one process: the C units (ctest), pytest once per binding and
 host, because a process can load only one Qt binding, and CPython's own tests of asyncio
-(tests/asyncio_suite).  The exit code is 1 if a test failed or if a suite ran no test.
+(tests/asyncio_suite).  With --cell only those of one binding and host run.
+The exit code is 1 if a test failed or if a suite ran no test.
 PySide2, which has no wheel for Python 3.11 and later, and the native host for Qt 5 may
 be missing: their rows say so and are no failure.  The last line is the sum of the table.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -206,13 +209,21 @@ def c_suite(build_dir):
     return Suite("c", "", "", command, {})
 
 
+def pytest_command():
+    """pytest without the working directory in sys.path, which holds our sources."""
+    if (BIN / "pytest").exists():
+        return [str(BIN / "pytest")]
+    code = "import sys; del sys.path[0]; import pytest; sys.exit(pytest.main())"
+    return [sys.executable, "-c", code]
+
+
 def pytest_suite(name, folder, binding, host, options, env=None):
     paths = [option for option in options if is_test_path(option)]
     options = [option for option in options if option not in paths]
     within = [path for path in paths if path.startswith(folder)]
     if paths and not within:
         return None
-    command = [str(BIN / "pytest"), *(within or [folder]), "-vv", "--tb=short"]
+    command = [*pytest_command(), *(within or [folder]), "-vv", "--tb=short"]
     command.append("--color=no")
     environment = {"QTINTERBINDING": binding, "QT_QPA_PLATFORM": "offscreen"}
     if host:
@@ -263,10 +274,21 @@ def all_suites(build_dir, options, common_env):
     return suites
 
 
-def missing_bindings(common_env):
+def suites_of_cell(suites, binding, host, names):
+    """The suites of one binding and host; those for any host get this one."""
+    chosen = []
+    for suite in suites:
+        fits = suite.binding == binding and suite.host in ("", host)
+        if fits and (not names or suite.name in names):
+            suite.host = suite.env["QTINTER_HOST"] = host
+            chosen.append(suite)
+    return chosen
+
+
+def missing_bindings(common_env, bindings):
     """{(binding, host): why it cannot be tested}; host None: with any host."""
     missing = {}
-    for binding in BINDINGS:
+    for binding in bindings:
         reason = importable(f"{binding}.QtCore", common_env)
         if reason:
             missing[binding, None] = f"{binding} does not load: {reason}"
@@ -324,6 +346,22 @@ def print_problems(suites):
             print(f"  {title}: {problem}")
 
 
+def write_summary(suites, path):
+    """The rows of the table as JSON, for ./dev matrix."""
+    rows = [
+        {
+            "name": suite.name,
+            "passed": suite.result.passed,
+            "failed": suite.result.failed,
+            "skipped": suite.result.skipped,
+            "problem": suite.result.problem,
+            "log": suite.slug + ".log",
+        }
+        for suite in suites
+    ]
+    path.write_text(json.dumps(rows))
+
+
 def summarise(suites, options):
     """Prints everything that stands at the end; returns the exit code."""
     empty = [suite for suite in suites if not suite.result.ran]
@@ -370,6 +408,9 @@ def main():
     parser.add_argument("--build-dir", required=True, type=pathlib.Path)
     parser.add_argument("--site", help="folder of the package, put on PYTHONPATH")
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--cell", metavar="BINDING/HOST")
+    parser.add_argument("--suites", default="", help="names, of those of the cell")
+    parser.add_argument("--summary", type=pathlib.Path)
     arguments, options = parser.parse_known_args()
 
     report_dir = arguments.build_dir / "reports"
@@ -377,8 +418,14 @@ def main():
     common_env = sanitizer_env() if arguments.sanitize else {}
     if arguments.site:
         common_env["PYTHONPATH"] = arguments.site
-    missing = missing_bindings(common_env)
     suites = all_suites(arguments.build_dir, options, common_env)
+    if arguments.cell:
+        names = [name for name in arguments.suites.split(",") if name]
+        suites = suites_of_cell(suites, *arguments.cell.split("/"), names)
+    missing = missing_bindings(
+        common_env,
+        [name for name in BINDINGS if any(s.binding == name for s in suites)],
+    )
     print(f"Running {len(suites)} suites; reports in {report_dir}", flush=True)
     for suite in suites:
         suite.missing = missing.get((suite.binding, None)) or missing.get(
@@ -389,7 +436,10 @@ def main():
             print(f"  {suite.title:<34}{suite.result.problem}", flush=True)
         else:
             run_suite(suite, report_dir)
-    return summarise(suites, options)
+    code = summarise(suites, options)
+    if arguments.summary:
+        write_summary(suites, arguments.summary)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""What ./dev matrix makes of the results of its cells."""
+
+import importlib
+import pathlib
+import sys
+
+import pytest
+
+TOOLS = pathlib.Path(__file__).resolve().parents[1] / "tools"
+
+
+@pytest.fixture
+def matrix(monkeypatch, tmp_path):
+    """The modules matrix and matrix_cells, which keep their results in tmp_path."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    for name in ("matrix", "matrix_cells"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    module = importlib.import_module("matrix")
+    monkeypatch.setattr(module.cells, "WORK", tmp_path)
+    return module
+
+
+def suite(**counts):
+    row = {"name": "py", "passed": 5, "failed": 0, "skipped": 1, "problem": ""}
+    return dict(row, log="py.log", **counts)
+
+
+def ran(**more):
+    about = {
+        "python": "3.12.1",
+        "system": "Debian GNU/Linux 12, x86_64",
+        "binding_version": "6.9.0",
+        "qt_version": "6.9.1",
+        "qt_headers": "6.4.2",
+        "suites": [suite()],
+    }
+    return dict(about, **more)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failed"),
+    [
+        (ran(), False),
+        (ran(suites=[suite(), suite(failed=2)]), True),
+        (ran(suites=[suite(problem="crashed with signal 11")]), True),
+        ({"error": "no compiler"}, True),
+        ({"unavailable": "no wheel"}, False),
+    ],
+)
+def test_what_makes_the_command_fail(matrix, outcome, failed):
+    assert matrix.cells.has_failed(outcome) is failed
+
+
+def test_results_are_kept_for_the_next_run(matrix):
+    matrix.cells.write_result(("3.12", "PyQt6", "native"), ran())
+    ((key, outcome),) = matrix.stored_results().items()
+    assert key == ("3.12", "PyQt6", "native")
+    assert outcome["qt_version"] == "6.9.1"
+    assert outcome["date"]
+
+
+def test_markdown_tells_what_ran_and_what_could_not(matrix):
+    results = {
+        ("3.12", "PyQt6", "native"): ran(),
+        ("3.12", "PyQt6", "binding"): ran(suites=[suite(failed=2)]),
+        ("3.12", "PySide6", "native"): {"unavailable": "pip: no wheel"},
+        ("3.12", "PySide6", "binding"): {"unavailable": "pip: no wheel"},
+        ("3.12", "PyQt5", "native"): {"error": "no Qt 5 headers"},
+        ("3.12", "PyQt5", "binding"): ran(binding_version="5.15.11"),
+    }
+    for outcome in results.values():
+        outcome["date"] = "2020-01-02"
+    lines = matrix.markdown(results).splitlines()
+    assert lines[2] == (
+        "| 3.12.1 | 6.9.0 (Qt 6.9.1): native, binding (2 failed) | – (1) "
+        "| 5.15.11 (Qt 6.9.1): native – (2), binding | not run |"
+    )
+    assert "(1) pip: no wheel  " in lines
+    assert "(2) no Qt 5 headers  " in lines
+    assert "Run 2020-01-02 on Debian GNU/Linux 12, x86_64." in lines
+
+
+def test_terminal_table_names_the_log_of_a_failure(matrix, capsys):
+    key = ("3.12", "PyQt6", "native")
+    matrix.print_table({key: ran(suites=[suite(failed=2)])})
+    out = capsys.readouterr().out
+    assert "5 passed, 1 skipped, 2 FAILED" in out
+    assert f"{matrix.cells.WORK}/cells/3.12-PyQt6-native/reports/py.log" in out
+
+
+def test_readme_is_changed_between_the_markers_only(matrix, monkeypatch, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"above\n{matrix.BEGIN}\nold\n{matrix.END}\nbelow\n")
+    monkeypatch.setattr(matrix, "README", readme)
+    matrix.put_into_readme("new\n")
+    assert readme.read_text() == (
+        f"above\n{matrix.BEGIN}\n\nnew\n\n{matrix.END}\nbelow\n"
+    )
+    readme.write_text("no markers\n")
+    with pytest.raises(SystemExit):
+        matrix.put_into_readme("new\n")
+
+
+def test_interpreter_is_found_by_what_it_says(matrix, monkeypatch, tmp_path):
+    def fake(folder, answer):
+        path = tmp_path / folder / "python3.99"
+        path.parent.mkdir()
+        path.write_text(f"#!/bin/sh\necho '{answer}'\n")
+        path.chmod(0o755)
+        return path
+
+    other = fake("other-version", "3.98 0")
+    free_threaded = fake("free-threaded", "3.99 1")
+    right = fake("right", "3.99 0")
+    monkeypatch.setenv("QTINTER_PYTHONS", f"{other.parent}:{free_threaded}:{right}")
+    assert matrix.find_interpreter("3.99") == right
+    monkeypatch.setenv("QTINTER_PYTHONS", "")
+    assert matrix.find_interpreter("3.99") is None

@@ -1,0 +1,77 @@
+"""The cells of the test matrix and what is known of them, for nox and ./dev matrix.
+
+A cell is one Python version, binding and host.  Its outcome is a dict, kept as JSON in
+build/matrix/results, with either
+
+    unavailable   why there is nothing to test: no interpreter, no wheel of the binding
+    error         why nothing was tested although there should be something
+    suites        counts of each suite, as run_suites.py --summary writes them
+
+and, as far as known, date, commit, system, python, binding_version, qt_version and
+qt_headers (the Qt that the native host was compiled against).
+"""
+
+import json
+import pathlib
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORK = ROOT / "build" / "matrix"
+
+PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+# Tested in a Debian sid tree if this machine has no interpreter of its own.
+SID_PYTHONS = ("3.14", "3.15")
+BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+HOSTS = ("native", "binding")
+SUITES = ("py", "examples", "asyncio")
+
+
+def result_file(python, binding, host):
+    return WORK / "results" / f"{python}-{binding}-{host}.json"
+
+
+def write_result(key, outcome):
+    """Stores the outcome of a cell (python, binding, host) and returns it."""
+    path = result_file(*key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    outcome = dict(outcome, date=today, commit=commit())
+    path.write_text(json.dumps(outcome, indent=1, sort_keys=True) + "\n")
+    return outcome
+
+
+def read_result(key):
+    """The stored outcome of a cell, None if there is none."""
+    path = result_file(*key)
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def commit():
+    """Short name of the checkout's commit, "+" for local changes; "" without git."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        run = subprocess.run(
+            command,
+            cwd=str(ROOT),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    except OSError:
+        return ""
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def failures(outcome):
+    """How many tests of a cell failed."""
+    return sum(suite["failed"] for suite in outcome.get("suites", ()))
+
+
+def has_failed(outcome):
+    """Is the cell's outcome one that should make the command fail?"""
+    if "unavailable" in outcome:
+        return False
+    problems = [suite["problem"] for suite in outcome.get("suites", ())]
+    return bool("error" in outcome or failures(outcome) or any(problems))
