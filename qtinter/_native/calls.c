@@ -17,8 +17,8 @@ struct call_arguments {
     PyObject *context; /* NULL: copy the current one */
 };
 
-static int
-check_context(const char *function, PyObject *value, PyObject **ret_context)
+int
+qi_check_context(const char *function, PyObject *value, PyObject **ret_context)
 {
     if (value == Py_None) {
         return 0;
@@ -75,7 +75,7 @@ parse_keywords(LoopObject *self, const char *function, const char *leading,
         if (target != &call->context) {
             *target = values[i];
         }
-        else if (check_context(function, values[i], target) < 0) {
+        else if (qi_check_context(function, values[i], target) < 0) {
             return -1;
         }
     }

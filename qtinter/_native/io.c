@@ -63,23 +63,30 @@ cancel_handle(LoopObject *self, PyObject *handle)
     return r == NULL ? -1 : 0;
 }
 
-/* Calls asyncio's BaseSelectorEventLoop.<name>(self, *args). */
+/* Calls asyncio's BaseSelectorEventLoop.<name>(self, *args); a context is only passed on
+   if there is one, because before 3.15 asyncio has no such argument. */
 static PyObject *
-call_asyncio(LoopObject *self, const char *name, PyObject *const *args, Py_ssize_t nargs)
+call_asyncio(LoopObject *self, const char *name, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *context)
 {
     PyObject *function = PyObject_GetAttrString(self->st->selector_loop, name);
     PyObject *all = PyTuple_New(nargs + 1);
+    PyObject *kwargs = NULL;
     PyObject *result = NULL;
 
-    if (function != NULL && all != NULL) {
+    if (context != NULL) {
+        kwargs = Py_BuildValue("{OO}", self->st->str_context, context);
+    }
+    if (function != NULL && all != NULL && (context == NULL || kwargs != NULL)) {
         PyTuple_SET_ITEM(all, 0, Py_NewRef((PyObject *)self));
         for (Py_ssize_t i = 0; i < nargs; i++) {
             PyTuple_SET_ITEM(all, i + 1, Py_NewRef(args[i]));
         }
-        result = PyObject_Call(function, all, NULL);
+        result = PyObject_Call(function, all, kwargs);
     }
     Py_XDECREF(function);
     Py_XDECREF(all);
+    Py_XDECREF(kwargs);
     if (result != NULL) {
         qi_loop_kick(self); /* the host's copy of the interest is out of date */
     }
@@ -116,11 +123,34 @@ watch_with(LoopObject *self, const struct direction *dir, PyObject *fileobj, int
     return r;
 }
 
+/* The one keyword argument, context, which asyncio's transports pass from 3.15 on. */
+static int
+parse_context(const struct direction *dir, PyObject *const *values, PyObject *kwnames,
+              PyObject **ret_context)
+{
+    *ret_context = NULL;
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        if (PyUnicode_CompareWithASCIIString(name, "context") != 0) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R",
+                         dir->asyncio_add, name);
+            return -1;
+        }
+        if (qi_check_context(dir->asyncio_add, values[i], ret_context) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static PyObject *
 add_watch(LoopObject *self, const struct direction *dir, PyObject *const *args,
-          Py_ssize_t nargs)
+          Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (qi_loop_check_open(self) < 0) {
+    PyObject *context;
+
+    if (qi_loop_check_open(self) < 0
+        || parse_context(dir, args + nargs, kwnames, &context) < 0) {
         return NULL;
     }
     if (nargs < 2) {
@@ -129,14 +159,14 @@ add_watch(LoopObject *self, const struct direction *dir, PyObject *const *args,
         return NULL;
     }
     if (!own_selector(self)) {
-        return call_asyncio(self, dir->asyncio_add, args, nargs);
+        return call_asyncio(self, dir->asyncio_add, args, nargs, context);
     }
     int fd = qi_selector_find(self->waiter, args[0]);
     if (fd < 0) {
         return NULL;
     }
     PyObject *handle = qi_handle_new(self->st, self->st->HandleType, (PyObject *)self,
-                                     args[1], args + 2, nargs - 2, NULL, self->debug);
+                                     args[1], args + 2, nargs - 2, context, self->debug);
     if (handle != NULL && watch_with(self, dir, args[0], fd, handle) < 0) {
         Py_CLEAR(handle);
     }
@@ -150,7 +180,7 @@ remove_watch(LoopObject *self, const struct direction *dir, PyObject *fileobj)
         Py_RETURN_FALSE;
     }
     if (!own_selector(self)) {
-        return call_asyncio(self, dir->asyncio_remove, &fileobj, 1);
+        return call_asyncio(self, dir->asyncio_remove, &fileobj, 1, NULL);
     }
     int fd = qi_selector_find(self->waiter, fileobj);
     if (fd < 0) {
@@ -181,15 +211,17 @@ remove_watch(LoopObject *self, const struct direction *dir, PyObject *fileobj)
 }
 
 static PyObject *
-loop_add_reader(LoopObject *self, PyObject *const *args, Py_ssize_t nargs)
+loop_add_reader(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
 {
-    return add_watch(self, &reading, args, nargs);
+    return add_watch(self, &reading, args, nargs, kwnames);
 }
 
 static PyObject *
-loop_add_writer(LoopObject *self, PyObject *const *args, Py_ssize_t nargs)
+loop_add_writer(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
 {
-    return add_watch(self, &writing, args, nargs);
+    return add_watch(self, &writing, args, nargs, kwnames);
 }
 
 static PyObject *
@@ -293,7 +325,8 @@ loop_process_selector_events(LoopObject *self, PyObject *event_list)
     Py_RETURN_NONE;
 }
 
-#define FASTCALL(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL
+#define FASTCALL(function)                                                               \
+    (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS
 
 PyMethodDef qi_io_methods[] = {
     {"_add_reader", FASTCALL(loop_add_reader), NULL},

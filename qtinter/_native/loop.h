@@ -230,6 +230,10 @@ void qi_loop_drop_scheduled(LoopObject *self);
 
 extern PyMethodDef qi_call_methods[];
 
+/* Stores the context that was given to `function`, borrowed; leaves *ret_context alone
+   for None.  0, or -1 with TypeError when value is something else. */
+int qi_check_context(const char *function, PyObject *value, PyObject **ret_context);
+
 /*--- run.c ---*/
 
 extern PyMethodDef qi_run_methods[];
