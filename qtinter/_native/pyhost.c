@@ -152,8 +152,11 @@ call_int(struct pyhost *self, const char *name)
     if (r == NULL) {
         return -1;
     }
-    long number = PyLong_AsLong(r);
+    /* Before 3.10 PyLong_AsLong() takes a float, too, with a warning. */
+    PyObject *index = PyNumber_Index(r);
     Py_DECREF(r);
+    long number = index == NULL ? -1 : PyLong_AsLong(index);
+    Py_XDECREF(index);
     return (int)number;
 }
 
