@@ -70,8 +70,10 @@ class SubprocessViewer(QtWidgets.QWidget):
         self.status.setText(f"Process {process.pid} is running.")
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         try:
-            while data := await process.stdout.read(4096):
+            data = await process.stdout.read(4096)
+            while data:
                 self.append(decoder.decode(data))
+                data = await process.stdout.read(4096)
             returncode = await process.wait()
             self.status.setText(f"Process {process.pid} ended with {returncode}.")
         finally:

@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 else:
     _Loop = object
 
+_set_handler: Any = signal.signal
+_get_handler: Any = signal.getsignal
+if sys.version_info < (3, 8):
+    # There the functions of the module signal leave reference cycles (of its enums)
+    # that hold the caller's frames until the next collection.
+    import _signal
+
+    _set_handler, _get_handler = _signal.signal, _signal.getsignal
+
 
 class InterruptHook:
     """``sys.excepthook`` while a KeyboardInterrupt of a loop is on its way.
@@ -84,8 +93,8 @@ class SignalListening(_Loop):
             self._wakeup_fd_before = signal.set_wakeup_fd(
                 wakeup_fd, warn_on_full_buffer=False
             )
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._on_sigint)
+            if _get_handler(signal.SIGINT) is signal.default_int_handler:
+                _set_handler(signal.SIGINT, self._on_sigint)
                 self._sigint_taken = True
             self._signal_fd = self._ssock.fileno()
 
@@ -94,8 +103,8 @@ class SignalListening(_Loop):
         self._sigint_over()
         if self._sigint_taken:
             self._sigint_taken = False
-            if signal.getsignal(signal.SIGINT) == self._on_sigint:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if _get_handler(signal.SIGINT) == self._on_sigint:
+                _set_handler(signal.SIGINT, signal.default_int_handler)
         if self._wakeup_fd_before is None:
             return
         before, self._wakeup_fd_before = self._wakeup_fd_before, None
@@ -134,7 +143,7 @@ class SignalListening(_Loop):
         """
         removed = super().remove_signal_handler(sig)
         if removed and sig == signal.SIGINT and self._sigint_taken:
-            signal.signal(signal.SIGINT, self._on_sigint)
+            _set_handler(signal.SIGINT, self._on_sigint)
         if self._wakeup_fd_before is not None:
             signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
         return removed

@@ -277,6 +277,11 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         _require_application()
         return _hosts.new_host()
 
+    if sys.version_info < (3, 8):
+
+        def _check_running(self) -> None:
+            self._check_runnung()  # asyncio's spelling in 3.7
+
     # These two names are asyncio's own since 3.13, for embedders like this one.
 
     def _run_forever_setup(self) -> None:

@@ -46,7 +46,7 @@ def run_task(
     :param allow_task_nesting: whether this may be called from a task.  The calling task
         is suspended for the length of the step: ``asyncio.current_task()`` is the new
         task in it and the caller again afterwards.
-    :param name: name of the task.
+    :param name: name of the task; tasks have none before Python 3.8.
     :param context: context of the task; a copy of the current one if None.  Needs
         Python 3.11.
     :returns: the task.  Keep a reference to it: asyncio itself does not.
@@ -106,14 +106,11 @@ def _run_plain_task(
         take_newest = loop._pop_last_ready
     except AttributeError:
         return _run_captured_task(loop, asyncio.Task, coro, name, context)
-    if context is None:
-        task = asyncio.Task(coro, loop=loop, name=name)
-    else:
-        task = asyncio.Task(coro, loop=loop, name=name, context=context)  # type: ignore[call-arg,unused-ignore]
+    task: Any = asyncio.Task(coro, loop=loop, **_keywords(name, context))
     handle = take_newest(task)
     if handle is not None:
         _run_first_step(loop, task, handle._context.run, handle._callback)
-        return task
+        return task  # type: ignore[no-any-return]
     # Another thread has queued something meanwhile.
     for handle in reversed(tuple(loop._ready)):
         if getattr(handle._callback, "__self__", None) is task:
@@ -121,7 +118,7 @@ def _run_plain_task(
             handle.cancel()
             _run_first_step(loop, task, run, step)
             break
-    return task
+    return task  # type: ignore[no-any-return]
 
 
 def _run_captured_task(
@@ -138,11 +135,7 @@ def _run_captured_task(
     handle is cancelled and the step is run here.  A task without a handle has been
     started by its factory.
     """
-    keywords: dict[str, Any] = {}
-    if name is not None:
-        keywords["name"] = name
-    if context is not None:
-        keywords["context"] = context
+    keywords = _keywords(name, context)
     if create is asyncio.Task:
         keywords["loop"] = loop
     call_soon = loop.call_soon
@@ -170,6 +163,16 @@ def _run_captured_task(
             _run_first_step(loop, task, run, callback)
             break
     return task  # type: ignore[no-any-return]
+
+
+def _keywords(name: str | None, context: Context | None) -> dict[str, Any]:
+    """Arguments for a task; before 3.8 tasks have no name, before 3.11 no context."""
+    keywords: dict[str, Any] = {}
+    if name is not None and sys.version_info >= (3, 8):
+        keywords["name"] = name
+    if context is not None:
+        keywords["context"] = context
+    return keywords
 
 
 def _has_begun(coro: Any) -> bool:

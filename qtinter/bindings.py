@@ -40,10 +40,21 @@ def _imported() -> list[str]:
     return [name for name in SUPPORTED if sys.modules.get(name) is not None]
 
 
+def _version(name: str) -> str:
+    try:
+        from importlib import metadata
+    except ImportError:  # Python 3.7
+        return "unknown version"
+    for distribution in (name, name + "-Essentials", name + "_Essentials"):
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown version"
+
+
 def _installed() -> str:
     """Names the bindings that can be imported, with version and folder."""
-    from importlib import metadata
-
     found = []
     for name in SUPPORTED:
         try:
@@ -52,16 +63,9 @@ def _installed() -> str:
             continue
         if spec is None:
             continue
-        version = "unknown version"
-        for distribution in (name, name + "-Essentials", name + "_Essentials"):
-            try:
-                version = metadata.version(distribution)
-                break
-            except metadata.PackageNotFoundError:
-                continue
         folders = spec.submodule_search_locations
         where = next(iter(folders), "") if folders is not None else ""
-        found.append(f"{name} {version} ({where or spec.origin})")
+        found.append(f"{name} {_version(name)} ({where or spec.origin})")
     return "Installed: " + (", ".join(found) if found else "none") + "."
 
 

@@ -61,12 +61,50 @@
 #ifndef Py_TPFLAGS_IMMUTABLETYPE /* 3.10 */
 #  define Py_TPFLAGS_IMMUTABLETYPE 0
 #endif
-#ifndef Py_TPFLAGS_HAVE_VECTORCALL /* 3.9; 3.8 has it under a private name */
-#  define Py_TPFLAGS_HAVE_VECTORCALL _Py_TPFLAGS_HAVE_VECTORCALL
+#ifndef Py_TPFLAGS_HAVE_VECTORCALL /* 3.9; 3.8: under a private name, 3.7: not at all */
+#  if PY_VERSION_HEX >= 0x03080000
+#    define Py_TPFLAGS_HAVE_VECTORCALL _Py_TPFLAGS_HAVE_VECTORCALL
+#  else
+#    define Py_TPFLAGS_HAVE_VECTORCALL 0UL
+#  endif
 #endif
 #ifndef Py_TPFLAGS_DISALLOW_INSTANTIATION /* 3.10; also set tp_new to NULL */
 #  define Py_TPFLAGS_DISALLOW_INSTANTIATION 0
 #endif
+
+#ifndef Py_TRASHCAN_BEGIN /* 3.8; before, the end of the pair names the object, too */
+#  define Py_TRASHCAN_BEGIN(op, dealloc)                                                 \
+      PyObject *qi_trash = (PyObject *)(op);                                             \
+      Py_TRASHCAN_SAFE_BEGIN(qi_trash)
+#  define Py_TRASHCAN_END Py_TRASHCAN_SAFE_END(qi_trash)
+#endif
+
+/* The reference that an instance of a heap type owns to its type (bpo-35810).  Since 3.8
+   PyObject_Init() takes it, and the tp_dealloc of a C type gives it back for instances of
+   Python subclasses as well.  In 3.7 only tp_alloc takes it, and subtype_dealloc() gives
+   back that of a Python subclass itself. */
+static inline PyObject *
+qi_object_init(PyObject *memory, PyTypeObject *type)
+{
+#if PY_VERSION_HEX < 0x03080000
+    Py_INCREF(type);
+#endif
+    return PyObject_Init(memory, type);
+}
+
+/* To be called last in `dealloc`, a tp_dealloc, with the type of what it freed. */
+static inline void
+qi_release_type(PyTypeObject *type, destructor dealloc)
+{
+#if PY_VERSION_HEX < 0x03080000
+    if (type->tp_dealloc != dealloc) {
+        return;
+    }
+#else
+    (void)dealloc;
+#endif
+    Py_DECREF(type);
+}
 
 /* Slots of a module whose state is all in the module object: one instance per
    interpreter.  Py_mod_gil is left out until the free-threading audit is done; the

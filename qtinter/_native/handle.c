@@ -18,7 +18,7 @@ handle_alloc(qi_state *st, PyTypeObject *type)
 {
     if (st->free_handles_len > 0) {
         PyObject *h = st->free_handles[--st->free_handles_len];
-        return PyObject_Init(h, type); /* takes a reference to the type */
+        return qi_object_init(h, type); /* takes a reference to the type */
     }
     /* Zeroed, and tracked by the collector: untrack until it is filled. */
     PyObject *h = type->tp_alloc(type, 0);

@@ -674,7 +674,7 @@ loop_dealloc(LoopObject *self)
     qi_ready_fini(&self->ready);
     qi_timers_fini(&self->timers);
     type->tp_free((PyObject *)self);
-    Py_DECREF(type);
+    qi_release_type(type, (destructor)loop_dealloc);
     st->counts.loops--;
     qi_state_released(st);
 }

@@ -511,7 +511,7 @@ selector_dealloc(SelectorObject *self)
     PyMem_Free(self->watches);
     qi_poller_fini(&self->poller);
     type->tp_free((PyObject *)self);
-    Py_DECREF(type);
+    qi_release_type(type, (destructor)selector_dealloc);
     st->counts.selectors--;
     qi_state_released(st);
 }
