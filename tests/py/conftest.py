@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import importlib
+import os
 import sys
 import types
 
@@ -10,7 +11,20 @@ import pytest
 
 import qtinter
 
+if sys.version_info < (3, 8):
+    # The last pytest for 3.7 would take this folder for a module that is no package;
+    # what the tests share is imported relative to it.
+    sys.modules[__package__] = types.ModuleType(__package__)
+    sys.modules[__package__].__path__ = [os.path.dirname(__file__)]
+
 SAFETY_NET = 30  # seconds; a test that meets it fails
+
+
+def pytest_configure(config):
+    # PySide6 6.11 makes Python 3.15's lazy imports fail that are resolved after its own
+    # import; run_in_executor() of plain asyncio does not work then, either.
+    if sys.version_info >= (3, 15):
+        importlib.import_module("concurrent.futures").ThreadPoolExecutor  # noqa: B018
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,8 +64,7 @@ def test_package_holds_types_and_no_sources():
 
 
 def test_version_is_that_of_the_distribution():
-    from importlib import metadata
-
+    metadata = pytest.importorskip("importlib.metadata", reason="3.7 has none")
     assert re.fullmatch(r"\d+\.\d+\.\d+", qtinter.__version__)
     assert metadata.version("qtinter") == qtinter.__version__
 

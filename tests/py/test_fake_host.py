@@ -366,6 +366,9 @@ def test_an_exception_of_enter_comes_out(loop):
         run_nested(loop, host)
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 8), reason="3.7 has no sys.unraisablehook to see them with"
+)
 def test_other_exceptions_of_a_host_are_unraisable(loop, monkeypatch):
     seen = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: seen.append(args.exc_type))

@@ -1,6 +1,8 @@
 """Everything asyncio does with descriptors, under Qt."""
 
 import asyncio
+import contextlib
+import contextvars
 import os
 import pathlib
 import signal
@@ -38,9 +40,11 @@ def own_certificate(tmp_path):
 
 
 async def echo(reader, writer):
-    while data := await reader.read(65536):
+    data = await reader.read(65536)
+    while data:
         writer.write(data)
         await writer.drain()
+        data = await reader.read(65536)
     writer.close()
     await writer.wait_closed()
 
@@ -188,7 +192,8 @@ def test_executor_and_names(run_qt):
         loop = asyncio.get_running_loop()
         thread = await loop.run_in_executor(None, threading.get_ident)
         assert thread != threading.get_ident()
-        assert await asyncio.to_thread(sum, [1, 2, 3]) == 6
+        if sys.version_info >= (3, 9):
+            assert await asyncio.to_thread(sum, [1, 2, 3]) == 6
         with pytest.raises(LookupError):
             await loop.run_in_executor(None, [].__getitem__ and {}.popitem)
         found = await loop.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
@@ -204,7 +209,9 @@ def test_sendfile_and_socket_methods(run_qt, tmp_path):
 
     async def main():
         loop = asyncio.get_running_loop()
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         listener.setblocking(False)
         client = socket.socket()
         client.setblocking(False)
@@ -289,6 +296,52 @@ def test_no_thread_exists_for_io(run_qt):
 
     before = threads()
     assert run_qt(main()) == before
+
+
+# asyncio's transports pass a context from 3.15 on.
+
+
+def test_a_watch_runs_in_the_context_it_was_given(run_qt):
+    variable = contextvars.ContextVar("variable")
+    context = contextvars.copy_context()
+    context.run(variable.set, "ours")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        seen = []
+        with ours, theirs:
+            for direction, sock in (("reader", ours), ("writer", theirs)):
+                done = loop.create_future()
+
+                def ready(direction=direction, sock=sock, done=done):
+                    seen.append(variable.get(None))
+                    getattr(loop, "_remove_" + direction)(sock)
+                    done.set_result(None)
+
+                theirs.send(b"x")
+                getattr(loop, "_add_" + direction)(sock, ready, context=context)
+                await done
+        return seen
+
+    assert run_qt(main()) == ["ours", "ours"]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "message"),
+    [
+        ({"contxt": None}, "unexpected keyword argument 'contxt'"),
+        ({"context": 3}, "must be a contextvars.Context, not int"),
+    ],
+)
+@pytest.mark.parametrize("name", ["_add_reader", "_add_writer"])
+def test_a_watch_refuses_other_keywords(name, keyword, message):
+    with contextlib.closing(qtinter.new_event_loop()) as loop:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            with pytest.raises(TypeError, match=f"{name}.*{message}"):
+                getattr(loop, name)(ours, print, **keyword)
+            assert not getattr(loop, name.replace("add", "remove"))(ours)
 
 
 # --- from slots ----------------------------------------------------------------------

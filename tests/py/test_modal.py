@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import gc
+import inspect
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_result_arguments_and_metadata(run_qt):
         assert await modal(fn)(1, x=2) == ((1,), {"x": 2})
         assert modal(fn).__name__ == "fn"
         assert modal(fn).__doc__ == "Says what it got."
-        assert asyncio.iscoroutinefunction(modal(fn))
+        assert inspect.iscoroutinefunction(modal(fn))
         assert await modal(functools.partial(fn, 1))(2) == ((1, 2), {})
 
     run_qt(main())

@@ -5,6 +5,7 @@ import copy
 import functools
 import gc
 import pickle
+import sys
 import threading
 import weakref
 
@@ -137,8 +138,17 @@ async def takes_default(a=None):
     return (a,)
 
 
-async def takes_positional(a, /, b=0):
-    return (a, b)
+# 3.7 has no sign for parameters that are positional only.
+POSITIONAL = "a, /, b=0" if sys.version_info >= (3, 8) else "a, b=0"
+
+
+def make_takes_positional():
+    names = {}
+    exec(f"async def takes_positional({POSITIONAL}): return (a, b)", names)
+    return names["takes_positional"]
+
+
+takes_positional = make_takes_positional()
 
 
 async def takes_all(*args, **kwargs):
@@ -186,7 +196,7 @@ def test_truncation(run, emitter, qt, fn, expected, kind):
                 takes_none: "self",
                 takes_one: "self, a",
                 takes_default: "self, a=None",
-                takes_positional: "self, a, /, b=0",
+                takes_positional: "self, " + POSITIONAL,
                 takes_all: "self, *args, **kwargs",
                 takes_some: "self, a, *args",
             }[fn]
