@@ -279,16 +279,16 @@ def suites_of_cell(suites, binding, host, names):
     chosen = []
     for suite in suites:
         fits = suite.binding == binding and suite.host in ("", host)
-        if fits and (not names or suite.name in names):
+        if fits and (not names or suite.name.split(",")[0] in names):
             suite.host = suite.env["QTINTER_HOST"] = host
             chosen.append(suite)
     return chosen
 
 
-def missing_bindings(common_env, bindings):
+def missing_bindings(common_env):
     """{(binding, host): why it cannot be tested}; host None: with any host."""
     missing = {}
-    for binding in bindings:
+    for binding in BINDINGS:
         reason = importable(f"{binding}.QtCore", common_env)
         if reason:
             missing[binding, None] = f"{binding} does not load: {reason}"
@@ -422,10 +422,7 @@ def main():
     if arguments.cell:
         names = [name for name in arguments.suites.split(",") if name]
         suites = suites_of_cell(suites, *arguments.cell.split("/"), names)
-    missing = missing_bindings(
-        common_env,
-        [name for name in BINDINGS if any(s.binding == name for s in suites)],
-    )
+    missing = missing_bindings(common_env)
     print(f"Running {len(suites)} suites; reports in {report_dir}", flush=True)
     for suite in suites:
         suite.missing = missing.get((suite.binding, None)) or missing.get(
