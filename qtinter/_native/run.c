@@ -639,6 +639,8 @@ take_sigint(LoopObject *self)
 static enum turn_result
 sliced_turn(LoopObject *self, int (*begin)(LoopObject *self, int block))
 {
+    int plain = qi_loop_is_plain(self);
+
     read_clock(self);
     double end = self->now + (double)self->slice_ns * 1e-9;
 
@@ -659,7 +661,7 @@ sliced_turn(LoopObject *self, int (*begin)(LoopObject *self, int block))
         if (qi_loop_refresh_class_hooks(self) < 0) {
             return TURN_ERROR;
         }
-        if (!qi_loop_is_plain(self)) {
+        if (qi_loop_is_plain(self) != plain) {
             return TURN_MORE; /* a callback has just replaced something */
         }
         Py_ssize_t len = qi_loop_ready_len(self);
