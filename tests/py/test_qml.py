@@ -8,8 +8,9 @@ import pytest
 import qtinter
 from qtinter import asyncsignal, asyncslot
 
+# Qt 5 demands the version of a module; Qt 6 takes it.
 COMPONENT = b"""
-import QtQml
+import QtQml 2.15
 
 QtObject {
     signal asked(int x)

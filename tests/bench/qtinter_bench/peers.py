@@ -18,7 +18,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional
 from .registry import Facilities
 
 Main = Callable[[], Awaitable[Any]]
-BINDINGS = ("PyQt6", "PySide6")
+BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 
 class NotInstalled(Exception):
@@ -207,7 +207,12 @@ def _all_peers() -> Dict[str, Peer]:
 PEERS = _all_peers()
 """By name. Without a suffix ours uses the host it chooses by itself."""
 
-DEFAULT_PEERS = [name for name in PEERS if not name.endswith(("-native", "-binding"))]
+DEFAULT_PEERS = [
+    name
+    for name in PEERS
+    if not name.endswith(("-native", "-binding", "-pyqt5", "-pyside2"))
+]
+"""With the hosts they choose by themselves, on the bindings of the current Qt."""
 
 
 def choose(patterns: str) -> List[Peer]:
