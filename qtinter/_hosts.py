@@ -13,7 +13,6 @@ import operator
 import os
 import sys
 import threading
-import types
 from typing import Any, Callable, List, Optional, Union
 
 from . import _core
@@ -70,9 +69,8 @@ class BindingHost:
             _make_classes(self._qt)
         # PySide deletes every Qt object of ours along with the application object.
         self._is_alive = _liveness_check(self._qt)
-        self._link: Optional[types.SimpleNamespace] = None
+        self._link: Optional[_Link] = None
         self._notifier: Any = None
-        self._relay: Any = None
         self._waker: Any = None
         self._farewell: Any = None
         self._listener: Any = None
@@ -101,28 +99,23 @@ class BindingHost:
         # A thread Qt did not start has no event dispatcher until a QEventLoop was
         # made on it, and without one the objects below only print warnings.
         qt.QEventLoop()
-        # The notifier's signal has arguments, which a binding would have to convert
-        # for each turn (PySide6: 3.8 us instead of 1.9 us).  Connected to a signal
-        # without any, of a timer that never runs, they are dropped by Qt.
-        link = types.SimpleNamespace(turn=turn)
-        relay = qt.QTimer()
-        relay.setObjectName(OBJECT_NAME)
-        relay.timeout.connect(_turn_slot(link, TURN_FD))
+        link = _Link.take(qt, self._is_alive)
+        link.turn = turn
+        direct = qt.Qt.ConnectionType.DirectConnection
         notifier = qt.QSocketNotifier(fd, qt.QSocketNotifier.Type.Read)
-        notifier.activated.connect(relay.timeout)
+        notifier.activated.connect(link.by_fd.timeout, direct)
         # Single shot: not active any more when the turn begins, so that a wake()
         # during the turn asks for another one.  Why a timer: see Waker in qt_glue.cpp.
         waker = qt.QTimer()
-        waker.setObjectName(OBJECT_NAME)
         waker.setSingleShot(True)
         waker.setInterval(0)
-        waker.timeout.connect(_turn_slot(link, TURN_WAKE))
-        # Between the thread's signal and the slot, because deleting it disconnects.
+        waker.timeout.connect(link.by_wake.timeout, direct)
+        # Between the thread's signal and the link, because blocking it cuts them.
         farewell = qt.QTimer()
-        farewell.timeout.connect(_turn_slot(link, TURN_GONE))
+        farewell.timeout.connect(link.by_end.timeout, direct)
         qt.QThread.currentThread().finished.connect(farewell.timeout)
         self._link, self._farewell = link, farewell
-        self._notifier, self._relay, self._waker = notifier, relay, waker
+        self._notifier, self._waker = notifier, waker
 
     def stop(self) -> None:
         """Make no turn from here on; the host can be started again.
@@ -132,20 +125,18 @@ class BindingHost:
         """
         if self._link is None:
             return
-        # Cuts the reference to turn now: the bindings release what a signal was
-        # connected to some time later, when an event loop runs (PyQt).
         self.listen(-1)
-        self._link.turn = _no_turn
-        notifier, relay, waker = self._notifier, self._relay, self._waker
-        farewell, self._farewell = self._farewell, None
-        self._link = self._notifier = self._relay = self._waker = None
+        link, self._link = self._link, None
+        notifier, waker, farewell = self._notifier, self._waker, self._farewell
+        self._notifier = self._waker = self._farewell = None
         if self._is_alive(notifier):
             notifier.setEnabled(False)
         if self._is_alive(waker):
             waker.stop()
-        for obj in (notifier, relay, waker, farewell):
+        for obj in (notifier, waker, farewell):
             if self._is_alive(obj):
                 self._retire(obj)
+        link.give_back()
 
     def watch(self, enabled: int) -> None:
         """Pause (0) or resume (1) watching the descriptor."""
@@ -162,11 +153,13 @@ class BindingHost:
         if listener is not None and self._is_alive(listener):
             listener.setEnabled(False)
             self._retire(listener)
-        relay = self._relay
-        if fd >= 0 and relay is not None and self._is_alive(relay):
+        link = self._link
+        if fd >= 0 and link is not None and self._is_alive(link.by_fd):
             qt = self._qt
             self._listener = qt.QSocketNotifier(fd, qt.QSocketNotifier.Type.Read)
-            self._listener.activated.connect(relay.timeout)
+            self._listener.activated.connect(
+                link.by_fd.timeout, qt.Qt.ConnectionType.DirectConnection
+            )
 
     def wake(self) -> None:
         """Ask for one turn, later; more calls before that turn ask for nothing."""
@@ -259,7 +252,9 @@ class BindingHost:
 
         Without a parent the binding would delete it with its last reference.  The
         dispatcher deletes it at the latest with itself, should no loop run again.
+        Until then it emits nothing: its link may serve another host by that time.
         """
+        obj.blockSignals(True)
         dispatcher = self._qt.QAbstractEventDispatcher.instance()
         if dispatcher is not None:  # else: the thread has ended
             obj.setParent(dispatcher)
@@ -343,16 +338,64 @@ _first_use = threading.Lock()
 def _make_classes(qt: Any) -> Any:
     """Use once what a BindingHost uses."""
     names = "QAbstractEventDispatcher QCoreApplication QEventLoop QThread QTimer"
-    return [getattr(qt, name) for name in names.split()], qt.QSocketNotifier.Type.Read
-
-
-def _turn_slot(link: types.SimpleNamespace, reason: int) -> Callable[[], object]:
-    """Return a slot that calls ``link.turn(reason)`` and is written in C throughout."""
-    return functools.partial(operator.methodcaller("turn", reason), link)
+    enums = qt.QSocketNotifier.Type.Read, qt.Qt.ConnectionType.DirectConnection
+    return [getattr(qt, name) for name in names.split()], enums
 
 
 # What a stopped host calls: takes one argument and is written in C.
 _no_turn = bool
+
+
+class _Link:
+    """Three signals without arguments that call :attr:`turn`, one for each reason.
+
+    The signals that ask for turns differ in their arguments, which a binding would
+    have to convert each time (PySide6: 3.8 us instead of 1.9 us).  Connected to those
+    of timers that never run, they are dropped by Qt.
+
+    A link outlives its host and serves another one, on any thread, because PyQt
+
+    * releases what a signal was connected to when an event loop runs on the thread of
+      the sender, which may never happen again;
+    * has one variable for the sender of all threads' signals.  With two threads in
+      slots at a time it keeps a sender that ends up deleted, and ``QObject.sender()``
+      then reads freed memory.
+
+    So these senders are not deleted; there are as many as hosts were ever started at
+    the same time.
+    """
+
+    _free: List[_Link] = []
+
+    def __init__(self, qt: Any) -> None:
+        self.turn: Callable[[int], object] = _no_turn
+        self.by_fd = self._timer(qt, TURN_FD)
+        self.by_wake = self._timer(qt, TURN_WAKE)
+        self.by_end = self._timer(qt, TURN_GONE)
+
+    def _timer(self, qt: Any, reason: int) -> Any:
+        timer = qt.QTimer()
+        timer.setObjectName(OBJECT_NAME)
+        timer.moveToThread(None)  # which may end before the timer does
+        slot = functools.partial(operator.methodcaller("turn", reason), self)
+        timer.timeout.connect(slot, qt.Qt.ConnectionType.DirectConnection)
+        return timer
+
+    @classmethod
+    def take(cls, qt: Any, is_alive: Callable[[Any], object]) -> _Link:
+        """Return a free link, or else a new one."""
+        while True:
+            try:
+                link = cls._free.pop()
+            except IndexError:
+                return cls(qt)
+            if is_alive(link.by_fd):
+                return link
+
+    def give_back(self) -> None:
+        """Cut the reference to the turn now, and let another host have the link."""
+        self.turn = _no_turn
+        self._free.append(self)
 
 
 def _qt_core() -> Any:

@@ -807,6 +807,40 @@ def settled(QtCore):
     }
 
 
+def test_qt_names_no_deleted_sender_after_turns_of_two_threads(
+    app, start_thread, QtCore, binding
+):
+    """PyQt has one variable for the sender of all threads' slots, and restores it.
+
+    With the turns of two threads entwined, it ends up with the sender of the first.
+    """
+    inside, outlived = threading.Event(), threading.Event()
+
+    async def other(loop):
+        inside.set()
+        assert outlived.wait(SAFETY_NET)
+
+    async def main(loop):
+        joins.append(start_thread("python", run, "nested", other))
+        assert inside.wait(SAFETY_NET)
+
+    joins = []
+    run("nested", main)
+    outlived.set()
+    joins.pop()()
+    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+    if binding.startswith("PyQt"):
+        sender = QtCore.QObject().sender()
+        assert sender is None or sender.objectName() == "qtinter host"
+
+    @qtinter.asyncslot
+    async def slot():
+        pass
+
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        slot()  # raises, as it is not called by Qt
+
+
 ALLOWED = {"objects": 300, "bytes": 300_000}  # caches; a leak has a thousand of each
 
 
