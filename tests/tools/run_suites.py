@@ -8,7 +8,7 @@ host, because a process can load only one Qt binding, and CPython's own tests of
 (tests/asyncio_suite).  With --cell only those of one binding and host run.
 The exit code is 1 if a test failed or if a suite ran no test.
 PySide2, which has no wheel for Python 3.11 and later, and the native host for Qt 5 may
-be missing: their rows say so and are no failure.  The last line is the sum of the table.
+be missing: their rows say so and are no failure.  The last line is the table's sum.
 """
 
 import argparse
