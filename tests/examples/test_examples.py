@@ -220,18 +220,22 @@ def test_http_downloads(play, server, trusted):
     play("http_window.py", "http_downloads", *urls, env=trusted)
 
 
+# aiohttp does not wait for the end of TLS when a download is cancelled, so the loop may
+# close before a transport does.
+TRANSPORTS_LEFT = {"PYTHONWARNINGS": "ignore::ResourceWarning"}
+
+
 def test_http_cancelled(play, server, trusted):
     path = "/bytes/1000000?seconds=60"
     urls = [server["http"] + path, server["https"] + path]
-    play("http_window.py", "http_cancelled", *urls, env=trusted)
+    env = {**trusted, **TRANSPORTS_LEFT}
+    play("http_window.py", "http_cancelled", *urls, env=env)
 
 
 def test_http_closed_while_downloading(play, server, trusted):
     path = "/bytes/1000000?seconds=60"
     urls = [server["http"] + path, server["https"] + path]
-    # aiohttp does not wait for the end of TLS when a download is cancelled, so the
-    # loop may close before a transport does.
-    env = {**trusted, "PYTHONWARNINGS": "ignore::ResourceWarning"}
+    env = {**trusted, **TRANSPORTS_LEFT}
     play("http_window.py", "http_closed_while_downloading", *urls, env=env)
 
 
