@@ -175,11 +175,8 @@ qi_row_new(qi_client *c, unsigned kind, unsigned loop, uint64_t *ret_id)
         return QI_NO_SLOT;
     }
     c->use[index].next = QI_ROW_LIVE;
-    if (kind == QI_LOOP) {
-        loop = id <= QI_SEGMENT_LOOPS ? (unsigned)id : 0;
-        if (loop != 0) {
-            QI_STORE_RELEASE(c->loop_slots[loop - 1], index + 1);
-        }
+    if (kind == QI_LOOP && loop >= 1 && loop <= QI_SEGMENT_LOOPS) {
+        QI_STORE_RELEASE(c->loop_slots[loop - 1], index + 1);
     }
     /* Odd from here to the first qi_row_end(): nobody copies it. */
     struct qi_slot *slot = qi_row_begin(c, index);
@@ -196,6 +193,18 @@ qi_row_new(qi_client *c, unsigned kind, unsigned loop, uint64_t *ret_id)
     return index;
 }
 
+unsigned
+qi_row_loop(qi_client *c, uint32_t index)
+{
+    return index < c->p.slot_count ? QI_LOAD(c->p.slots[index].loop) : 0;
+}
+
+unsigned
+qi_row_kind(qi_client *c, uint32_t index)
+{
+    return index < c->p.slot_count ? QI_LOAD(c->p.slots[index].kind) : 0;
+}
+
 void
 qi_row_retire(qi_client *c, uint32_t index, unsigned state)
 {
@@ -204,7 +213,7 @@ qi_row_retire(qi_client *c, uint32_t index, unsigned state)
         return;
     }
     struct qi_slot *slot = qi_row_begin(c, index);
-    if (slot->kind == QI_LOOP && slot->loop != 0) {
+    if (slot->kind == QI_LOOP && slot->loop >= 1 && slot->loop <= QI_SEGMENT_LOOPS) {
         QI_STORE(c->loop_slots[slot->loop - 1], 0u);
     }
     QI_STORE(slot->state, (uint8_t)state);

@@ -123,6 +123,9 @@ enum qi_step_end { QI_STEP_WAITS = 0, QI_STEP_YIELDS, QI_STEP_ENDS };
 #define QI_REF_KIND(ref) ((unsigned)((ref) >> 56))
 #define QI_REF_ID(ref) ((uint64_t)(ref) & UINT64_C(0xffffffffffffff))
 
+/* A text id with this bit stands for "Task-" and the number in the other bits. */
+#define QI_TASK_N UINT32_C(0x80000000)
+
 /* Members named as the columns of entities.def. */
 struct qi_task_row {
     uint32_t name, code;

@@ -93,6 +93,10 @@ static inline void qi_row_end(qi_client *client, uint32_t index);
    the state. */
 void qi_row_retire(qi_client *client, uint32_t index, unsigned state);
 
+/* The loop byte and the kind of a slot; 0 for a slot that is free or does not exist. */
+unsigned qi_row_loop(qi_client *client, uint32_t index);
+unsigned qi_row_kind(qi_client *client, uint32_t index);
+
 /* Ids for entities that have no slot (none was free, or they need none). */
 uint64_t qi_client_new_id(qi_client *client, unsigned kind);
 
