@@ -9,6 +9,7 @@ imports none.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,10 @@ if sys.platform == "win32":
 
 
 def __getattr__(name: str) -> Any:
+    if name == "inspect":
+        import importlib
+
+        return importlib.import_module(".inspect", __name__)
     if name == "QiDefaultEventLoopPolicy":
         # Under its own name too: whoever subclasses or compares sees one class.
         value = __getattr__(f"{QiDefaultEventLoop.__name__}Policy")
@@ -87,3 +92,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+if os.environ.get("QTINTER_INSPECT"):
+    from .inspect import enable_from_environment
+
+    enable_from_environment()

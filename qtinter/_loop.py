@@ -28,7 +28,7 @@ from asyncio import (
 )
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NoReturn
 
-from . import _core
+from . import _core, _probe
 from ._interrupts import SignalListening
 
 if TYPE_CHECKING:
@@ -395,6 +395,21 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
                 "exception": exc,
             }
         )
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Call *func* in a thread or process of an executor; see asyncio."""
+        future = super().run_in_executor(executor, func, *args)
+        if _probe.active is not None:
+            _probe.active.job_submitted(self, future, func)
+        return future
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Report an error to the exception handler; see asyncio."""
+        if _probe.active is not None:
+            _probe.active.exception_reported(self, context)
+        super().call_exception_handler(context)
 
     # -------------------------------------------------------------- callbacks
 

@@ -43,6 +43,10 @@ if IS_PYQT:
         """Whether the C++ part of the QObject `obj` is gone."""
         return bool(_sip.isdeleted(obj))
 
+    def address(obj: Any) -> int:
+        """Address of the C++ part of the QObject `obj`."""
+        return int(_sip.unwrapinstance(obj))
+
 else:
     _shiboken: Any = importlib.import_module(
         "shiboken2" if binding_name == "PySide2" else "shiboken6"
@@ -54,6 +58,10 @@ else:
     def is_deleted(obj: Any) -> bool:
         """Whether the C++ part of the QObject `obj` is gone."""
         return not _shiboken.isValid(obj)
+
+    def address(obj: Any) -> int:
+        """Address of the C++ part of the QObject `obj`."""
+        return int(_shiboken.getCppPointer(obj)[0])
 
 
 # --- names ---------------------------------------------------------------------------

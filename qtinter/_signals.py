@@ -8,6 +8,7 @@ import weakref
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar
 
+from . import _probe
 from ._relay import Relay, relay_for, unbind
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class _Subscription:
         "_loop",
         "_signal",
         "_thread",
+        "record",
     )
 
     def __init__(
@@ -92,11 +94,18 @@ class _Subscription:
         self._signal = signal
         self._living = 1
         self._links: list[Any] = []
+        self.record: Any = None
         if isinstance(signal, multisignal):
             self._connect_all(signal, user)
         else:
             qt.check_signal(signal, user)
             self._links.append(qt.connect(signal, self._on_emit, self._on_gone, sender))
+        observer = _probe.active
+        self.record = (  # of the inspector, None while that is off
+            None
+            if observer is None
+            else observer.wait_began(self._loop, signal, sender, user)
+        )
 
     def _connect_all(self, signals: multisignal[Any], user: str) -> None:
         self._living = len(signals.signal_map)
@@ -115,25 +124,43 @@ class _Subscription:
     def _on_emit(self, *args: Any) -> None:
         if args:
             args = _qt.copy_signal_arguments(args)
-        if get_ident() == self._thread:
+        if get_ident() != self._thread:
+            self._deliver(self._emitted, args)
+        elif self.record is None:
             self._emitted(args)
         else:
-            self._deliver(self._emitted, args)
+            self._emit_observed(args)
+
+    def _emit_observed(self, args: tuple[Any, ...]) -> None:
+        record = self.record
+        record.emitted(len(args))
+        try:
+            self._emitted(args)
+        finally:
+            record.delivered()
 
     def _on_gone(self) -> None:
         self._living -= 1
         if self._living == 0:
+            if self.record is not None:
+                self.record.sender_gone()
             self._deliver(self._gone, _qt.describe_signal(self._signal))
 
     def _deliver(self, callback: Callable[[Any], Any], value: Any) -> None:
         if get_ident() == self._thread or self._loop is None:
-            callback(value)
+            if self.record is not None and callback == self._emitted:
+                self._emit_observed(value)
+            else:
+                callback(value)
         else:
             _post(self._loop, callback, value)
 
     def close(self) -> None:
         """Ends the connection; no callback is called any more.  On its own thread."""
         self._emitted = self._gone = _ignore
+        if self.record is not None:
+            self.record.ended()
+            self.record = None
         for link in self._links:
             link.close()
         self._links.clear()
@@ -189,6 +216,8 @@ async def asyncsignal(signal: Any, *, astuple: bool = False, sender: Any = None)
     future = asyncio.get_running_loop().create_future()
     wait = _Wait(future, astuple)
     subscription = _Subscription(signal, wait.emitted, wait.gone, sender, "asyncsignal")
+    if subscription.record is not None:
+        subscription.record.waits(future)
     try:
         return await future
     finally:
@@ -250,6 +279,8 @@ class signalwait:
         self._subscription = _Subscription(
             self._signal, wait.emitted, wait.gone, self._sender, "signalwait"
         )
+        if self._subscription.record is not None:
+            self._subscription.record.waits(future)
         self._future = future
         self._signal = self._sender = None
         return self
@@ -413,6 +444,9 @@ class asyncsignalstream:
                 raise StopAsyncIteration if end is None else end
             waiter = asyncio.get_running_loop().create_future()
             buffer.waiters.append(waiter)
+            record = self._subscription.record
+            if record is not None:
+                record.waits(waiter)
             try:
                 await waiter
             except asyncio.CancelledError:

@@ -24,7 +24,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
-from . import _hosts
+from . import _hosts, _probe
 from ._relay import Relay, relay_for, relays_of, unbind
 from ._tasks import run_task
 
@@ -206,7 +206,7 @@ def _make_function(slot: _Slot, fn: Any) -> Callable[..., Any]:
             if type(arg) not in _PLAIN_TYPES:
                 args = _copy(args)
                 break
-        if not simple:
+        if not simple or _probe.active is not None:
             return slot.start(loop, args)
         try:
             if limit >= 0:
@@ -242,6 +242,8 @@ def _wrap_method(
     slot = relay.run_slot
     if slot.home is None or not _is_running(slot.home()):
         slot.home = _running_home()
+    if _probe.active is not None:
+        _probe.active.slot_made(slot, receiver)
     wrapper: Callable[..., Any] = relay.wrapper(relay.slot_name)
     return wrapper
 
@@ -425,6 +427,8 @@ class _Slot:
         )
         if self.cancel_with is not None and self.cancel_with != "receiver":
             self._cancel_with(self.cancel_with, self.group)
+        if _probe.active is not None and not is_method:
+            _probe.active.slot_made(self)
 
     @property
     def label(self) -> str:
@@ -436,23 +440,34 @@ class _Slot:
     def start(self, loop: Any, args: tuple[Any, ...]) -> Any:
         """Starts an invocation as the options say; returns its task."""
         group = self._group_of(args)
+        observer, record, task = _probe.active, None, None
         try:
             if group.tasks and self.overlap != "allow":
                 if self.overlap == "drop":
+                    if observer is not None:
+                        observer.slot_refused(self, self._receiver_of(args), loop)
                     return group.tasks[-1]
                 if self.overlap == "restart":
                     group.cancel()
                 coro = self._call_after(list(group.tasks), args)
             else:
                 coro = self._call(args)
+            if observer is not None:
+                record = observer.slot_starting(self, self._receiver_of(args))
             task = self._run(coro)
         except BaseException as exc:
             return self.failed(loop, args, exc)
+        finally:
+            if observer is not None:
+                observer.slot_started(record, loop, task)
         done = getattr(task, "done", None)
-        if done is None or not done():
-            _live.add(task)
-            group.tasks.append(task)
-            task.add_done_callback(functools.partial(self._leave, group))
+        if done is not None and done():
+            if getattr(task, "_log_traceback", False):
+                self.report_later(task, _sender_of_call())
+            return task
+        _live.add(task)
+        group.tasks.append(task)
+        task.add_done_callback(functools.partial(self._leave, group))
         task.add_done_callback(self.finished)
         return task
 

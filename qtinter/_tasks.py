@@ -8,6 +8,7 @@ back from the loop, and the step is run here.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import sys
 from asyncio.tasks import _enter_task, _leave_task
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from contextvars import Context
+
+from . import _core, _probe
 
 __all__ = ("run_task",)
 
@@ -91,8 +94,13 @@ def _run_eager_task(
     # Allocated apart from its initialisation: if the step raises KeyboardInterrupt,
     # the task is still at hand and can be kept from reporting it a second time.
     task: Any = _new_task(asyncio.Task)
+    how = {"loop": loop, "name": name, "context": context, "eager_start": True}
     try:
-        task.__init__(coro, loop=loop, name=name, context=context, eager_start=True)
+        if _probe.active is None:
+            task.__init__(coro, **how)
+        else:
+            begin = functools.partial(task.__init__, coro, **how)
+            _core.inspect_step(loop, task, coro, begin)
     except (KeyboardInterrupt, SystemExit):
         task._log_traceback = False
         raise
@@ -195,7 +203,12 @@ def _run_first_step(
     if caller is not None:
         _leave_task(loop, caller)
     try:
-        run(step)
+        if _probe.active is None:
+            run(step)
+        else:
+            _core.inspect_step(
+                loop, task, task.get_coro(), functools.partial(run, step)
+            )
     except (KeyboardInterrupt, SystemExit):
         task._log_traceback = False  # it is raised here; not to be reported again
         raise

@@ -6,6 +6,7 @@
  * from another one (a handle is queued, the loop is woken through its descriptor).
  */
 #include "loop.h"
+#include "probe.h"
 
 #include <math.h>
 
@@ -133,13 +134,16 @@ check_in_debug(LoopObject *self, PyObject *callback, const char *method, int che
 
 /* The new handle, which the queue holds too. */
 static PyObject *
-queue_call(LoopObject *self, const struct call_arguments *call)
+queue_call(LoopObject *self, const struct call_arguments *call, int foreign)
 {
     PyObject *handle =
         qi_handle_new(self->st, self->st->HandleType, (PyObject *)self, call->callback,
                       call->args, call->nargs, call->context, self->debug);
     if (handle != NULL && qi_loop_push_ready(self, Py_NewRef(handle)) < 0) {
         Py_CLEAR(handle);
+    }
+    if (QI_PROBED(self) && handle != NULL) {
+        qi_probe_queued(self, handle, foreign);
     }
     return handle;
 }
@@ -158,7 +162,7 @@ loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
         && check_in_debug(self, call.callback, "call_soon", 1) < 0) {
         return NULL;
     }
-    PyObject *handle = queue_call(self, &call);
+    PyObject *handle = queue_call(self, &call, 0);
     if (handle != NULL && !self->in_turn) {
         qi_loop_kick(self);
     }
@@ -180,7 +184,9 @@ loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         && check_in_debug(self, call.callback, "call_soon_threadsafe", 0) < 0) {
         return NULL;
     }
-    PyObject *handle = queue_call(self, &call);
+    PyObject *handle = queue_call(
+        self, &call,
+        self->thread_id != 0 && PyThread_get_thread_ident() != self->thread_id);
     if (handle == NULL) {
         return NULL;
     }
@@ -264,6 +270,9 @@ schedule_call(LoopObject *self, double when, const struct call_arguments *call)
     own->seq = ++self->timer_seq & 0xffffffffffff;
     if (push_timer(self, when, handle) < 0 || rearm_outside_turn(self, when) < 0) {
         Py_CLEAR(handle);
+    }
+    else if (QI_PROBED(self)) {
+        qi_probe_timer_set(self, handle);
     }
     return handle;
 }

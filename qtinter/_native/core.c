@@ -5,6 +5,10 @@
  */
 #include "handle.h"
 #include "loop.h"
+#include "probe.h"
+#ifdef QI_WITH_INSPECT
+#  include "probe_impl.h"
+#endif
 #include "process.h"
 #include "selector.h"
 #include "state.h"
@@ -167,6 +171,12 @@ core_exec(PyObject *module)
         || qi_loop_init_type(module, st) < 0) {
         return -1;
     }
+#ifdef QI_WITH_INSPECT
+    if (PyModule_AddFunctions(module, qi_inspector_functions) < 0
+        || PyModule_AddFunctions(module, qi_segment_functions) < 0) {
+        return -1;
+    }
+#endif
     if (PyModule_AddObjectRef(module, "Handle", (PyObject *)st->HandleType) < 0
         || PyModule_AddObjectRef(module, "TimerHandle", (PyObject *)st->TimerType) < 0
         || PyModule_AddObjectRef(module, "Selector", (PyObject *)st->SelectorType) < 0
@@ -214,6 +224,9 @@ core_free(void *module)
     qi_state *st = get_state((PyObject *)module);
 
     if (st != NULL) {
+#ifdef QI_WITH_INSPECT
+        qi_probe_free(st, 1000, 0);
+#endif
         (void)core_clear((PyObject *)module);
         st->module_gone = 1;
         qi_state_released(st);

@@ -8,6 +8,7 @@
 #include "handle.h"
 
 #include "loop.h"
+#include "probe.h"
 
 #include <math.h>
 
@@ -394,7 +395,7 @@ handle_run_method(PyObject *h, PyObject *Py_UNUSED(ignored))
     }
     Py_INCREF(h);
     Py_INCREF(loop);
-    int r = qi_handle_call(st, h);
+    int r = qi_loop_call_handle((LoopObject *)loop, h);
     if (r < 0) {
         r = qi_loop_report_callback((LoopObject *)loop, h);
     }

@@ -7,6 +7,7 @@
  * selectors API.
  */
 #include "loop.h"
+#include "probe.h"
 
 struct direction {
     const char *asyncio_add; /* asyncio's method for foreign selectors */
@@ -93,6 +94,13 @@ call_asyncio(LoopObject *self, const char *name, PyObject *const *args, Py_ssize
     return result;
 }
 
+static int
+watch_events(LoopObject *self, int fd)
+{
+    const struct qi_watch *watch = qi_selector_watch(self->waiter, fd);
+    return watch == NULL ? 0 : watch->events;
+}
+
 /* Puts the handle in place of an earlier one, which is cancelled. */
 static int
 watch_with(LoopObject *self, const struct direction *dir, PyObject *fileobj, int fd,
@@ -114,6 +122,9 @@ watch_with(LoopObject *self, const struct direction *dir, PyObject *fileobj, int
     else {
         r = qi_selector_modify(self->waiter, fileobj, fd, watch->events | dir->event,
                                pair);
+    }
+    if (r == 0 && QI_PROBED(self)) {
+        qi_probe_watch(self, fd, watch_events(self, fd), handle);
     }
     if (r == 0 && replaced != NULL) {
         r = cancel_handle(self, replaced);
@@ -201,6 +212,9 @@ remove_watch(LoopObject *self, const struct direction *dir, PyObject *fileobj)
         r = pair == NULL ? -1
                          : qi_selector_modify(self->waiter, fileobj, fd, events, pair);
         Py_XDECREF(pair);
+    }
+    if (r == 0 && QI_PROBED(self)) {
+        qi_probe_watch(self, fd, events, handle);
     }
     if (r == 0 && handle != NULL) {
         r = cancel_handle(self, handle);

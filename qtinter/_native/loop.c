@@ -5,6 +5,7 @@
  * an attribute is harmless from any.
  */
 #include "loop.h"
+#include "probe.h"
 
 #include <math.h>
 
@@ -314,6 +315,9 @@ loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *task = PyObject_Vectorcall(method, args, (size_t)nargs, kwnames);
     Py_DECREF(method);
+    if (QI_PROBED(self) && task != NULL) {
+        qi_probe_task_made(self, task);
+    }
     return task;
 }
 
@@ -336,6 +340,9 @@ loop_close_waiter(LoopObject *self, PyObject *Py_UNUSED(ignored))
 {
     SelectorObject *waiter = self->waiter;
 
+    if (QI_PROBED(self)) {
+        qi_probe_loop_closed(self);
+    }
     if (waiter == NULL) {
         Py_RETURN_NONE;
     }
@@ -395,6 +402,9 @@ loop_set_selector(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
         return 0;
     }
     if (PyObject_TypeCheck(value, self->st->SelectorType)) {
+        if (QI_PROBED(self)) {
+            qi_probe_waiter_gone(self);
+        }
         Py_INCREF(value);
         Py_XSETREF(self->waiter, (SelectorObject *)value);
     }
@@ -670,6 +680,9 @@ loop_dealloc(LoopObject *self)
     qi_state *st = self->st;
 
     PyObject_GC_UnTrack(self);
+    if (QI_PROBED(self)) {
+        qi_probe_loop_closed(self);
+    }
     (void)loop_clear(self);
     qi_ready_fini(&self->ready);
     qi_timers_fini(&self->timers);

@@ -75,6 +75,29 @@ struct qi_hosted {
     struct qi_host *host;     /* owned once the loop is gone */
 };
 
+/* What the probe knows of a loop; all zero while nothing inspects. */
+struct qi_loop_view {
+    uint64_t session; /* of the probe that the rest belongs to */
+    uint64_t id;
+    uint32_t row;
+    unsigned number;     /* 1 to 255; 0: none was free */
+    uint64_t current;    /* ref of what runs now, 0: nothing */
+    int64_t busy_since;  /* when that began */
+    int64_t mark;        /* end of the callback before this one in the turn, or 0 */
+    int64_t turn_began;  /* 0: no turn is on */
+    int64_t turn_ended;  /* the last one, or 0 */
+    int64_t nested_at;   /* a bare Qt loop was noticed inside a callback, or 0 */
+    int64_t modal_at;    /* the innermost modal function began */
+    uint64_t callbacks;  /* of the statistics when the turn began */
+    uint64_t asyncio_ns; /* summed turns */
+    uint64_t qt_ns;      /* summed time between turns */
+    uint64_t max_lag;    /* longest wait of a ready task, ns */
+    uint32_t tasks;      /* alive */
+    uint32_t timers;
+    uint32_t watches;
+    uint32_t unseen; /* tasks that found no row */
+};
+
 typedef struct loop_object {
     PyObject_HEAD
     qi_state *st; /* borrowed */
@@ -136,6 +159,7 @@ typedef struct loop_object {
     size_t since_poll; /* callbacks since the last poll */
 
     struct qi_statistics stats;
+    struct qi_loop_view view;
 } LoopObject;
 
 int qi_loop_init_type(PyObject *module, qi_state *st);

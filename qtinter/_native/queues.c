@@ -5,6 +5,7 @@
  * any thread; the rest belongs to the thread that runs the loop.
  */
 #include "loop.h"
+#include "probe.h"
 
 /*
  * Code in the wild reads loop._ready and loop._scheduled, and some of it (debuggers,
@@ -348,6 +349,9 @@ loop_pop_last_ready(LoopObject *self, PyObject *owner)
 int
 qi_loop_timer_cancelled(LoopObject *self, PyObject *handle)
 {
+    if (QI_PROBED(self)) {
+        qi_probe_timer_dropped(self, handle);
+    }
     if (QI_UNLIKELY(qi_loop_hooked(self, QI_HOOK_TIMER_CANCELLED))) {
         PyObject *r = PyObject_CallMethodObjArgs(
             (PyObject *)self, self->st->str_timer_handle_cancelled, handle, NULL);

@@ -22,6 +22,7 @@
  *   - the clock is read every few callbacks while they are quick.
  */
 #include "loop.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <math.h>
@@ -207,6 +208,15 @@ raise_poll_error(int negative_errno)
     return -1;
 }
 
+/* Besides work, a wakeup may bring a request of the inspector. */
+static void
+note_wakeup(LoopObject *self)
+{
+    if (QI_PROBED(self)) {
+        qi_probe_woken(self);
+    }
+}
+
 /* block: wait until something comes, with the GIL released. */
 static int
 poll_selector(LoopObject *self, SelectorObject *waiter, int block)
@@ -217,11 +227,18 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
 
     self->stats.polls++;
     self->since_poll = 0;
+    self->view.mark = 0;
     if (block) {
         self->quiet_polls = 0;
+        if (QI_PROBED(self)) {
+            qi_probe_turn_ended(self);
+        }
         Py_BEGIN_ALLOW_THREADS r =
             qi_poller_wait(&waiter->poller, -1, events, MAX_EVENTS, &got);
         Py_END_ALLOW_THREADS
+        if (QI_PROBED(self)) {
+            qi_probe_turn_began(self);
+        }
     }
     else {
         r = qi_poller_wait(&waiter->poller, 0, events, MAX_EVENTS, &got);
@@ -231,6 +248,7 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
     }
     if (got.woken) {
         waiter->wake_pending = 0;
+        note_wakeup(self);
     }
     self->quiet_polls = got.n + got.woken == 0 ? self->quiet_polls + 1 : 0;
     for (int i = 0; i < got.n; i++) {
@@ -241,6 +259,9 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
         }
         PyObject *fileobj = Py_NewRef(watch->fileobj);
         PyObject *data = Py_NewRef(watch->data);
+        if (QI_PROBED(self)) {
+            qi_probe_watch_fired(self, events[i].fd, mask);
+        }
         r = qi_loop_deliver(self, fileobj, data, mask);
         Py_DECREF(fileobj);
         Py_DECREF(data);
@@ -332,9 +353,12 @@ run_handle(LoopObject *self, PyObject *handle)
         return run_by_method(self, handle);
     }
     if (qi_handle_own(st, handle)->flags & QI_HANDLE_CANCELLED) {
+        if (QI_PROBED(self) && qi_is_timer(st, handle)) {
+            qi_probe_timer_dropped(self, handle); /* cancelled when it was due */
+        }
         return 0;
     }
-    if (QI_UNLIKELY(qi_handle_call(st, handle) < 0)) {
+    if (QI_UNLIKELY(qi_loop_call_handle(self, handle) < 0)) {
         return qi_loop_report_callback(self, handle);
     }
     return 0;
@@ -688,6 +712,7 @@ drain_waiter(LoopObject *self)
     }
     if (got.woken) {
         self->waiter->wake_pending = 0;
+        note_wakeup(self);
     }
     return 0;
 }
@@ -837,6 +862,9 @@ give_turn(LoopObject *self)
     self->turn_depth = host_depth(self);
     self->in_turn = 1;
     self->stats.turns++;
+    if (QI_PROBED(self)) {
+        qi_probe_turn_began(self);
+    }
     if (take_sigint(self) < 0 || qi_loop_refresh_class_hooks(self) < 0) {
         result = TURN_ERROR;
     }
@@ -846,6 +874,9 @@ give_turn(LoopObject *self)
                  : r == 1                 ? (self->stopping ? TURN_STOP : TURN_MORE)
                  : qi_loop_is_plain(self) ? sliced_turn(self, begin_iteration)
                                           : replaced_turn(self);
+    }
+    if (QI_PROBED(self)) {
+        qi_probe_turn_ended(self);
     }
     if (self->ended || self->host == NULL) {
         self->in_turn = 0; /* a slot inside a modal function ended the run */
@@ -949,6 +980,9 @@ turn_loop(LoopObject *self, int reason)
         /* A bare nested Qt loop inside a callback: asyncio pauses until the callback
            returns.  A readable descriptor would make that Qt loop spin. */
         pause_watch(self);
+        if (QI_PROBED(self) && self->in_turn) {
+            qi_probe_nested(self);
+        }
         hear_signals(self);
     }
     else {
@@ -999,8 +1033,14 @@ run_modal(LoopObject *self)
     if (qi_loop_ready_len(self) > 0) {
         qi_loop_kick(self);
     }
+    if (QI_PROBED(self)) {
+        qi_probe_modal_entered(self, function);
+    }
     PyObject *r = PyObject_CallNoArgs(function);
     self->modal_depth--;
+    if (QI_PROBED(self)) {
+        qi_probe_modal_left(self);
+    }
     self->in_turn = 1;
     self->turn_depth = turn_depth; /* turns inside of the function have changed it */
     Py_DECREF(function);
@@ -1138,12 +1178,18 @@ start_host(LoopObject *self, PyObject *object, enum qi_running running)
     self->base_depth = host_depth(self);
     self->host_name = host->name;
     self->running = running;
+    if (QI_PROBED(self)) {
+        qi_probe_loop_started(self);
+    }
     return 0;
 }
 
 static int
 stop_host(LoopObject *self)
 {
+    if (QI_PROBED(self)) {
+        qi_probe_loop_stopped(self);
+    }
     qi_loop_drop_host(self);
     self->running = QI_NOT_RUNNING;
     self->in_turn = 0;
@@ -1251,11 +1297,19 @@ loop_run_native(LoopObject *self, PyObject *Py_UNUSED(ignored))
     self->in_turn = 1;
     self->quiet_polls = 0;
     self->batch_left = 0;
+    if (QI_PROBED(self)) {
+        (void)qi_loop_ensure_waiter(self);
+        PyErr_Clear();
+        qi_probe_loop_started(self);
+    }
     do {
         r = native_iteration(self);
     } while (r == 0 && !self->stopping);
     self->in_turn = 0;
     self->running = QI_NOT_RUNNING;
+    if (QI_PROBED(self)) {
+        qi_probe_loop_stopped(self);
+    }
     if (r < 0 || raise_interruption(self) < 0) {
         return NULL;
     }

@@ -74,6 +74,8 @@ struct qi_counts {
     Py_ssize_t watches;
 };
 
+struct qi_probe;
+
 typedef struct {
 #define X(type, name) type name;
     QI_STATE_OBJECTS(X)
@@ -84,6 +86,7 @@ typedef struct {
     int handle_run_replaced; /* it was not asyncio's own */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
+    struct qi_probe *probe; /* owned; NULL while nothing inspects, see probe.h */
     int module_gone; /* the module was freed: the last instance frees the state */
 } qi_state;
 

@@ -1,0 +1,111 @@
+#include "known.h"
+
+#include <stdlib.h>
+
+#define FIRST_CAPACITY 256
+
+static size_t
+home_of(const struct qi_known_map *map, const void *object)
+{
+    /* Objects are 16-byte aligned; Fibonacci hashing spreads what is left. */
+    uint64_t hash = ((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    return (size_t)(hash >> 32) & (map->capacity - 1);
+}
+
+void
+qi_known_fini(struct qi_known_map *map)
+{
+    free(map->entries);
+    *map = (struct qi_known_map){0};
+}
+
+struct qi_known *
+qi_known_find(const struct qi_known_map *map, const void *object)
+{
+    if (map->len == 0) {
+        return NULL;
+    }
+    for (size_t i = home_of(map, object);; i = (i + 1) & (map->capacity - 1)) {
+        struct qi_known *entry = &map->entries[i];
+        if (entry->object == object) {
+            return entry;
+        }
+        if (entry->object == NULL) {
+            return NULL;
+        }
+    }
+}
+
+/* The free entry where an object that is not in the map belongs. */
+static struct qi_known *
+place_for(struct qi_known_map *map, const void *object)
+{
+    size_t i = home_of(map, object);
+
+    while (map->entries[i].object != NULL) {
+        i = (i + 1) & (map->capacity - 1);
+    }
+    return &map->entries[i];
+}
+
+static int
+grow(struct qi_known_map *map)
+{
+    struct qi_known_map bigger = {.len = map->len};
+
+    bigger.capacity = map->capacity == 0 ? FIRST_CAPACITY : map->capacity * 2;
+    bigger.entries = calloc(bigger.capacity, sizeof(*bigger.entries));
+    if (bigger.entries == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < map->capacity; i++) {
+        if (map->entries[i].object != NULL) {
+            *place_for(&bigger, map->entries[i].object) = map->entries[i];
+        }
+    }
+    free(map->entries);
+    *map = bigger;
+    return 0;
+}
+
+struct qi_known *
+qi_known_enter(struct qi_known_map *map, const void *object, size_t most)
+{
+    struct qi_known *entry = qi_known_find(map, object);
+
+    if (entry != NULL) {
+        return entry;
+    }
+    /* At most three quarters full. */
+    if (map->len >= most
+        || ((map->len + 1) * 4 > map->capacity * 3 && grow(map) < 0)) {
+        return NULL;
+    }
+    entry = place_for(map, object);
+    *entry = (struct qi_known){.object = object};
+    map->len++;
+    return entry;
+}
+
+void
+qi_known_remove(struct qi_known_map *map, const void *object)
+{
+    struct qi_known *entry = qi_known_find(map, object);
+
+    if (entry == NULL) {
+        return;
+    }
+    size_t mask = map->capacity - 1;
+    size_t hole = (size_t)(entry - map->entries);
+    for (size_t i = (hole + 1) & mask; map->entries[i].object != NULL;
+         i = (i + 1) & mask) {
+        /* An entry moves into the hole unless its home lies after the hole. */
+        size_t home = home_of(map, map->entries[i].object);
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            map->entries[hole] = map->entries[i];
+            hole = i;
+        }
+    }
+    map->entries[hole] = (struct qi_known){0};
+    map->len--;
+}

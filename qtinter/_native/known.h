@@ -1,0 +1,41 @@
+/*
+ * known.h - what Python objects are known as to the inspector: pointer -> row.
+ *
+ * Open addressing with linear probing; removal closes the gap, so there are no
+ * tombstones.  Keys are borrowed pointers: whoever enters one removes it before the
+ * object dies, or replaces the entry when the address turns up again.
+ *
+ * No Python and no threads here; the caller holds the GIL.
+ */
+#ifndef QI_NATIVE_KNOWN_H
+#define QI_NATIVE_KNOWN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct qi_known {
+    const void *object; /* NULL: free */
+    uint64_t ref;       /* QI_REF(kind, id) */
+    uint32_t row;       /* index of its row, or QI_NO_SLOT */
+    uint32_t text;      /* intern id, where the entry is a code location or a text */
+};
+
+struct qi_known_map {
+    struct qi_known *entries;
+    size_t capacity; /* a power of two, or 0 */
+    size_t len;
+};
+
+void qi_known_fini(struct qi_known_map *map);
+
+/* The entry of an object, NULL if there is none.  Valid until the next change. */
+struct qi_known *qi_known_find(const struct qi_known_map *map, const void *object);
+
+/* The entry of an object, made (all zero but the key) if there is none.  NULL when
+   there is no memory or `most` entries exist. */
+struct qi_known *qi_known_enter(struct qi_known_map *map, const void *object,
+                                size_t most);
+
+void qi_known_remove(struct qi_known_map *map, const void *object);
+
+#endif

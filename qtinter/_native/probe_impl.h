@@ -1,0 +1,94 @@
+/*
+ * probe_impl.h - what probe.c, probe_names.c, inspector.c and segment_py.c share.
+ */
+#ifndef QI_NATIVE_PROBE_IMPL_H
+#define QI_NATIVE_PROBE_IMPL_H
+
+#include "known.h"
+#include "probe.h"
+#include "qi_client.h"
+
+#include <pthread.h>
+
+#define QI_MAX_KNOWN 400000 /* objects; more are counted as unseen */
+#define QI_MAX_CODES 16384  /* code objects whose intern id is remembered */
+#define QI_STEP_TYPES 8     /* types of callables that carry a task's step */
+#define QI_LOOPS_WOKEN QI_SEGMENT_LOOPS
+
+struct qi_step_type {
+    PyTypeObject *type; /* owned */
+    getter self;        /* of its __self__ descriptor */
+    void *closure;
+};
+
+/* An attribute that a C type computes, read without a look-up by name. */
+struct qi_fast_attribute {
+    const char *name;
+    PyTypeObject *type; /* borrowed from the probe; instances take the short way */
+    getter get;         /* NULL: there is no short way */
+    void *closure;
+};
+
+struct qi_probe {
+    qi_client *client;
+    uint64_t session; /* differs for each probe of the process */
+    int level;
+    struct qi_known_map known; /* tasks, futures, timer handles */
+    struct qi_known_map codes; /* code objects (owned keys), builtin functions */
+
+    PyTypeObject *task_type;    /* owned; asyncio.Task, in C where that exists */
+    PyTypeObject *py_task_type; /* owned; asyncio's task in Python */
+    struct qi_fast_attribute waiter, state, coro, exception;
+    struct qi_step_type step_types[QI_STEP_TYPES];
+    int step_types_len;
+    PyObject *wake_up_sleeper; /* owned; asyncio.futures._set_result_unless_cancelled */
+    PyObject *gathering_type;  /* owned; asyncio.tasks._GatheringFuture */
+    PyObject *answer;          /* owned; Python function: (kind, task or None) -> text */
+    PyObject *str_get_name, *str_cr_code, *str_qualname, *str_cancelling; /* owned */
+
+    /* Cause of what happens outside of any callback: the signal being delivered. */
+    uint64_t cause;
+
+    /* Loops that a request from outside wakes; the only thing another thread reads. */
+    pthread_mutex_t wake_lock;
+    struct {
+        LoopObject *loop;
+        struct qi_poller *poller;
+    } woken[QI_LOOPS_WOKEN];
+    unsigned char numbers[256]; /* of loops in use */
+};
+
+extern PyMethodDef qi_inspector_functions[];
+extern PyMethodDef qi_segment_functions[]; /* segment_py.c */
+
+void qi_probe_free(qi_state *st, int timeout_ms, int keep);
+
+int64_t qi_probe_now(void);
+
+/* Makes sure that the loop has a row; 0 when it has none. */
+int qi_probe_view(struct qi_probe *p, LoopObject *self);
+
+/* The task known by this object, made known if need be; NULL when there is no room. */
+struct qi_known *qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task,
+                               int64_t now);
+
+/* A record, at level 2 and above. */
+static inline void
+qi_probe_note(struct qi_probe *p, int64_t ts, unsigned kind, unsigned loop, uint32_t x,
+              uint64_t a, uint64_t b)
+{
+    if (p->level >= 2) {
+        qi_record(p->client, ts, kind, loop, x, a, b);
+    }
+}
+
+/* Intern ids; 0 when unknown. */
+uint32_t qi_name_text(struct qi_probe *p, PyObject *text);
+uint32_t qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname);
+uint32_t qi_name_callable(struct qi_probe *p, PyObject *callable);
+uint32_t qi_name_coroutine(struct qi_probe *p, PyObject *coro);
+uint32_t qi_name_task(struct qi_probe *p, PyObject *task); /* its name; see QI_TASK_N */
+uint32_t qi_name_stack(struct qi_probe *p);       /* of the running Python code */
+uint32_t qi_name_innermost(struct qi_probe *p, PyObject *coro);
+
+#endif

@@ -1,0 +1,240 @@
+"""Showing what the loops of this process do, to tools outside of it.
+
+``qtinter.inspect.enable()`` (or ``QTINTER_INSPECT=1`` in the environment) makes the loop
+core write the state of tasks, asyncslots, signal waits, timers and watches, and an event
+for each step, into a memory-mapped segment, from where a daemon mirrors them to tools
+such as ``qtinter-inspect``.  The program never waits for any of them, and does not notice
+whether they are there.
+
+Levels: 0 nothing, 1 state only, 2 state and events, 3 also where tasks were created and
+where they wait, 4 also the repr of what they wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import io
+import os
+import platform
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from .. import _core, _probe
+from .._version import __version__
+from ._observer import Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "connect",
+    "disable",
+    "dump",
+    "enable",
+    "is_enabled",
+    "mark",
+    "segment_path",
+    "snapshot",
+    "span",
+    "statistics",
+]
+
+_EXIT_TIMEOUT_MS = 200
+
+
+def enable(
+    level: int = 2,
+    name: str | None = None,
+    address: str | os.PathLike[str] | None = None,
+    control: bool = False,
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    ring: int | None = None,
+    connect: bool = True,
+) -> None:
+    """Begin to show the loops of this process; if they are shown, change the level.
+
+    :param level: 1 to 4, see above.
+    :param name: what tools call the program; by default the name of its executable.
+    :param address: path of the daemon's socket; by default ``qtinterd.sock`` in the
+        runtime directory.
+    :param control: let tools cancel tasks.
+    :param directory: where the segment is made; by default ``$QTINTER_RUNTIME_DIR``,
+        ``$XDG_RUNTIME_DIR/qtinter`` or ``/tmp/qtinter-UID``.
+    :param ring: how many events are kept, a power of two; 65,536 by default (2 MiB).
+    :param connect: look for a daemon.  Without, only the segment is written.
+    :raises ValueError: an argument is out of range.
+    :raises OSError: the segment cannot be made.
+
+    To be called on the thread of a loop, or before loops run.  Tasks that exist already
+    are shown from here on.
+    """
+    if not 1 <= level <= 4:
+        raise ValueError(f"level must be 1 to 4, not {level!r}")
+    if _core.inspect_is_open():
+        _core.inspect_level(level)
+        return
+    binding, qt = _loaded_binding()
+    _core.inspect_open(
+        {
+            "level": level,
+            "name": name if name is not None else _program_name(),
+            "address": None if address is None else os.fspath(address),
+            "control": int(control),
+            "directory": None if directory is None else os.fspath(directory),
+            "ring": ring,
+            "connect": int(connect),
+            "qtinter": __version__,
+            "python": platform.python_version(),
+            "binding": binding,
+            "qt": qt,
+            "answer": _answer,
+        }
+    )
+    _probe.active = Observer()
+    atexit.register(_disable_at_exit)
+    _adopt_running_loop()
+
+
+def disable() -> None:
+    """Stop showing the loops of this process; does nothing if they are not shown."""
+    _close(timeout_ms=1000, keep=False)
+
+
+def _close(timeout_ms: int, keep: bool) -> None:
+    atexit.unregister(_disable_at_exit)
+    observer, _probe.active = _probe.active, None
+    if observer is not None:
+        observer.close()
+    _core.inspect_close(timeout_ms, int(keep))
+
+
+def _disable_at_exit() -> None:
+    _close(timeout_ms=_EXIT_TIMEOUT_MS, keep=False)
+
+
+def is_enabled() -> bool:
+    """Whether the loops of this process are shown."""
+    return bool(_core.inspect_is_open())
+
+
+def statistics() -> dict[str, Any]:
+    """What the client did: connections, frames, bytes, rows, records, gaps, its state.
+
+    :raises RuntimeError: inspection is not enabled.
+    """
+    return _core.inspect_stats()
+
+
+def segment_path() -> str:
+    """Path of the segment of this process.
+
+    :raises RuntimeError: inspection is not enabled.
+    """
+    return _core.inspect_segment_path()
+
+
+def dump(path: str | os.PathLike[str]) -> None:
+    """Write a copy of the segment, for ``qtinter-inspect crash PATH``.
+
+    :raises RuntimeError: inspection is not enabled.
+    :raises OSError: the file cannot be written.
+    """
+    _core.inspect_dump(path)
+
+
+def mark(name: str) -> None:
+    """Leave a mark in the record of events; does nothing while inspection is off."""
+    if _probe.active is not None:
+        _probe.active.mark(asyncio._get_running_loop(), name)
+
+
+@contextlib.contextmanager
+def span(name: str) -> Iterator[None]:
+    """Mark the beginning and the end of a block in the record of events."""
+    observer = _probe.active
+    end = None
+    if observer is not None:
+        end = observer.span(asyncio._get_running_loop(), name)
+    try:
+        yield
+    finally:
+        if end is not None:
+            end()
+
+
+def snapshot() -> Any:
+    """Return the state of this process as tools see it, read from its own segment.
+
+    :returns: a :class:`qtinter.inspect.model.Snapshot`.
+    :raises RuntimeError: inspection is not enabled.
+    """
+    from .segment import read_snapshot
+
+    return read_snapshot(segment_path())
+
+
+def connect(address: str | os.PathLike[str] | None = None, **options: Any) -> Any:
+    """Connect to the daemon; see :func:`qtinter.inspect.feed.connect`."""
+    from .feed import connect
+
+    return connect(address, **options)
+
+
+def enable_from_environment() -> None:
+    """Do what ``QTINTER_INSPECT`` says: a level, or the path of a daemon's socket."""
+    value = os.environ.get("QTINTER_INSPECT", "")
+    if value in ("", "0"):
+        return
+    try:
+        if value.isdigit():
+            enable(level=2 if value == "1" else min(4, int(value)))
+        else:
+            enable(address=value)
+    except (OSError, RuntimeError) as exc:
+        # Not a reason for the program not to start.
+        warnings.warn(f"QTINTER_INSPECT={value}: {exc}", RuntimeWarning, stacklevel=2)
+
+
+# --- helpers -------------------------------------------------------------------------
+
+
+def _program_name() -> str:
+    name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else ""
+    return name if name not in ("", "-c", "-m") else "python"
+
+
+def _loaded_binding() -> tuple[str, str]:
+    """Name and Qt version of the binding that is imported; chooses none."""
+    for name in ("PyQt6", "PySide6", "PyQt5", "PySide2"):
+        core = sys.modules.get(name + ".QtCore")
+        if core is not None:
+            return name, str(core.qVersion())
+    return "", ""
+
+
+def _adopt_running_loop() -> None:
+    loop = asyncio._get_running_loop()
+    if not isinstance(loop, _core.Loop):
+        return
+    _core.inspect_adopt_loop(loop)
+    for task in asyncio.all_tasks(loop):
+        _core.inspect_task(loop, task)
+
+
+def _answer(kind: str, task: Any, message: str) -> str:
+    """Does what a tool asks for, on the thread of a loop; the core calls this."""
+    if kind == "cancel":
+        task.cancel(message) if message and sys.version_info >= (3, 9) else task.cancel()
+        return "cancelled"
+    out = io.StringIO()
+    if task is not None:
+        task.print_stack(file=out)
+    else:
+        import traceback
+
+        traceback.print_stack(file=out)
+    return out.getvalue()

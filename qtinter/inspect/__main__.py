@@ -1,0 +1,7 @@
+"""``python -m qtinter.inspect`` is ``qtinter-inspect``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

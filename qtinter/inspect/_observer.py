@@ -1,0 +1,425 @@
+"""Rows of what only the package knows: asyncslots, signal waits, objects, jobs.
+
+An observer exists while inspection is on (``_probe.active``).  Its methods are called on
+the thread of the loop concerned, with nothing pending; they must not raise into the code
+they observe, so each of them is short and touches only what it was given.
+
+Rows are written through ``_core``: a row is (index, id); ids are never used again.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from .. import _core, _probe
+from .._slots import _is_qobject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Numbers of proto/entities.def and proto/records.def; tests compare them.
+TASK, SLOT, WAIT, OBJECT, TIMER, WATCH, JOB, LOOP = range(1, 9)
+SLOT_REGISTERED, SLOT_CALLED, SLOT_ENDED, SLOT_REFUSED, SLOT_GONE = range(20, 25)
+WAIT_BEGAN, WAIT_FIRED, WAIT_ENDED, SENDER_DESTROYED = range(30, 34)
+STREAM_PUSH, STREAM_DROP = 34, 35
+JOB_SUBMITTED = 60
+TASK_UNRETRIEVED, TASK_DESTROYED = 17, 16
+MARK, SPAN_BEGAN, SPAN_ENDED = 90, 91, 92
+
+OVERLAPS = ("allow", "drop", "restart", "queue")
+FORMS = ("asyncsignal", "signalwait", "asyncsignalstream", "multisignal")
+ENDED_FIRED, ENDED_CANCELLED, ENDED_SENDER_GONE, ENDED_CLOSED = range(4)
+
+_now = time.monotonic_ns
+
+_logger = logging.getLogger("qtinter.inspect")
+
+
+def _harmless(method: Any) -> Any:
+    """A method whose failure ends the observation, and not what is observed."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except Exception:
+            _probe.active = None
+            _logger.warning("asyncslots and waits are not shown any more", exc_info=True)
+            return None
+
+    return guarded
+
+
+class SlotRecord:
+    """What is counted of one asyncslot and one receiver."""
+
+    __slots__ = (
+        "__weakref__", "calls", "id", "live", "max", "overlap", "refused", "row",
+        "started", "total",
+    )  # fmt: skip
+
+    def __init__(self, row: int, ident: int) -> None:
+        self.row = row
+        self.id = ident
+        self.calls = self.live = self.overlap = self.refused = 0
+        self.total = self.max = 0
+        self.started: dict[int, int] = {}  # id(task) -> when, while it is pending
+
+
+class WaitRecord:
+    """A signal wait in force."""
+
+    __slots__ = ("_observer", "dropped", "fired", "future", "id", "loop", "over", "row")
+
+    def __init__(self, observer: Observer, loop: Any, row: int, ident: int) -> None:
+        self._observer = observer
+        self.loop = loop
+        self.row = row
+        self.id = ident
+        self.fired = self.dropped = 0
+        self.future: Any = None
+        self.over = ENDED_CANCELLED
+
+    @_harmless
+    def waits(self, future: Any) -> None:
+        """Whoever waits for this future waits for the signal."""
+        if self._observer.on:
+            self.forget()
+            self.future = future
+            _core.inspect_known(future, WAIT, self.id)
+
+    def forget(self) -> None:
+        if self.future is not None:
+            _core.inspect_forget(self.future)
+            self.future = None
+
+    @_harmless
+    def emitted(self, nargs: int, buffered: int = 0) -> None:
+        """The signal came; what is completed until :meth:`delivered` is its doing."""
+        if self._observer.on:
+            self.fired += 1
+            self.over = ENDED_FIRED
+            _core.inspect_row_set(
+                WAIT, self.row, {"fired": self.fired, "buffered": buffered}
+            )
+            _core.inspect_record(WAIT_FIRED, self.loop, nargs, self.id, 0)
+            _core.inspect_cause(WAIT, self.id)
+
+    @_harmless
+    def delivered(self) -> None:
+        if self._observer.on:
+            _core.inspect_cause(0, 0)
+
+    @_harmless
+    def buffered(self, count: int, dropped: int) -> None:
+        """The buffer of a stream changed."""
+        if self._observer.on:
+            _core.inspect_row_set(
+                WAIT, self.row, {"buffered": count, "dropped": dropped}
+            )
+            if dropped != self.dropped:
+                self.dropped = dropped
+                _core.inspect_record(STREAM_DROP, self.loop, dropped, self.id, 0)
+
+    @_harmless
+    def sender_gone(self) -> None:
+        if self._observer.on:
+            self.over = ENDED_SENDER_GONE
+            _core.inspect_row_set(WAIT, self.row, {"sender_alive": 0})
+            _core.inspect_record(SENDER_DESTROYED, self.loop, 0, self.id, 0)
+
+    @_harmless
+    def ended(self) -> None:
+        if self._observer.on:
+            self.forget()
+            _core.inspect_row_retire(WAIT, self.row)
+            _core.inspect_record(WAIT_ENDED, self.loop, self.over, self.id, 0)
+
+
+class Observer:
+    """What ``_probe.active`` is while inspection is on."""
+
+    def __init__(self) -> None:
+        self.on = True
+        # By slot and receiver: a slot is a method of many objects.
+        self._slots: weakref.WeakKeyDictionary[Any, dict[int, SlotRecord]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._objects: dict[int, tuple[int, int]] = {}  # address -> (row, id)
+        self._links: dict[int, Any] = {}
+        self._spans = 0
+
+    def close(self) -> None:
+        """Forgets everything; called before the core's probe goes."""
+        self.on = False
+        self._slots.clear()
+        self._objects.clear()
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+
+    # --- asyncslots
+
+    @_harmless
+    def slot_made(self, slot: Any, receiver: Any = None) -> SlotRecord | None:
+        """Returns the record of a slot for a receiver, made if there is none."""
+        records = self._slots.setdefault(slot, {})
+        key = 0 if receiver is None else id(receiver)
+        record = records.get(key)
+        if record is None:
+            made = _core.inspect_row_new(
+                SLOT,
+                slot.home() if slot.home is not None else None,
+                {
+                    "name": _core.inspect_text(slot.label),
+                    "code": _core.inspect_code(slot.fn),
+                    "policy": OVERLAPS.index(slot.overlap),
+                    "created": _now(),
+                    "receiver": self.object_id(receiver),
+                },
+            )
+            if made is None:
+                return None  # no room
+            record = records[key] = SlotRecord(*made)
+            _core.inspect_record(SLOT_REGISTERED, None, 0, record.id, 0)
+            if receiver is not None:
+                _when_gone(receiver, self._receiver_gone, weakref.ref(slot), key)
+            _when_gone(slot, self._slot_gone, record)
+        return record
+
+    def _receiver_gone(self, weak_slot: Any, key: int) -> None:
+        slot = weak_slot()
+        records = self._slots.get(slot) if slot is not None and self.on else None
+        if records:
+            record = records.pop(key, None)
+            if record is not None:
+                self._slot_gone(record)
+
+    def _slot_gone(self, record: SlotRecord) -> None:
+        if self.on and record.row >= 0:
+            _core.inspect_row_retire(SLOT, record.row)
+            _core.inspect_record(SLOT_GONE, None, 0, record.id, 0)
+            record.row = -1
+
+    @_harmless
+    def slot_starting(self, slot: Any, receiver: Any) -> Any:
+        """An emission is about to start an invocation: the cause of its task."""
+        record = self.slot_made(slot, receiver)
+        if record is not None:
+            _core.inspect_cause(SLOT, record.id)
+        return record
+
+    @_harmless
+    def slot_started(self, record: SlotRecord | None, loop: Any, task: Any) -> None:
+        """The invocation has a task, whose first step has run; None: it has none."""
+        _core.inspect_cause(0, 0)
+        if record is None or record.row < 0 or task is None:
+            return
+        now = _now()
+        record.calls += 1
+        record.live += 1
+        record.overlap = max(record.overlap, record.live)
+        record.started[id(task)] = now
+        self._show_slot(record, now)
+        found = None
+        if isinstance(loop, _core.Loop) and not task.done():
+            found = _core.inspect_task(loop, task)
+        _core.inspect_record(
+            SLOT_CALLED, loop, 0, 0 if found is None else found[1], record.id
+        )
+        task.add_done_callback(_Ended(self, record, loop))
+
+    @_harmless
+    def slot_refused(self, slot: Any, receiver: Any, loop: Any) -> None:
+        """An emission started nothing: overlap="drop"."""
+        record = self.slot_made(slot, receiver)
+        if record is not None:
+            record.refused += 1
+            _core.inspect_row_set(SLOT, record.row, {"refused": record.refused})
+            policy = OVERLAPS.index(slot.overlap)
+            _core.inspect_record(SLOT_REFUSED, loop, policy, record.id, 0)
+
+    @_harmless
+    def slot_ended(self, record: SlotRecord, loop: Any, task: Any) -> None:
+        began = record.started.pop(id(task), None)
+        if not self.on or record.row < 0 or began is None:
+            return
+        duration = _now() - began
+        record.live -= 1
+        record.total += duration
+        record.max = max(record.max, duration)
+        self._show_slot(record)
+        _core.inspect_record(SLOT_ENDED, loop, 0, 0, record.id)
+
+    def _show_slot(self, record: SlotRecord, called: int = 0) -> None:
+        values = {
+            "calls": record.calls,
+            "live": record.live,
+            "overlap_max": record.overlap,
+            "total": record.total,
+            "max": record.max,
+        }
+        if called:
+            values["last_call"] = called
+        _core.inspect_row_set(SLOT, record.row, values)
+
+    # --- signal waits
+
+    @_harmless
+    def wait_began(self, loop: Any, signal: Any, sender: Any, user: str) -> Any:
+        """Returns the record of a wait that has been connected, None without room."""
+        from .. import _qt
+
+        if sender is None and hasattr(signal, "signal_map"):
+            name, form = "multisignal", FORMS.index("multisignal")
+        else:
+            name = _signal_name(signal)
+            form = FORMS.index(user)
+            if sender is None:
+                sender = _qt.signal_sender(signal)
+        kind, current = _core.inspect_current(loop)
+        made = _core.inspect_row_new(
+            WAIT,
+            loop,
+            {
+                "signal": _core.inspect_text(name),
+                "sender": self.object_id(sender),
+                "task": current if kind == TASK else 0,
+                "since": _now(),
+                "form": form,
+                "sender_alive": 1,
+            },
+        )
+        if made is None:
+            return None
+        record = WaitRecord(self, loop, *made)
+        _core.inspect_record(WAIT_BEGAN, loop, 0, record.id, 0)
+        return record
+
+    # --- objects
+
+    @_harmless
+    def object_id(self, obj: Any) -> int:
+        """Returns the id of a QObject, entered if it is new; 0 for anything else."""
+        if obj is None or not _is_qobject(obj):
+            return 0
+        from .. import _qt
+
+        if _qt.is_deleted(obj):
+            return 0
+        address = _qt.address(obj)
+        known = self._objects.get(address)
+        if known is None:
+            parent = obj.parent()
+            known = _core.inspect_row_new(
+                OBJECT,
+                None,
+                {
+                    "class": _core.inspect_text(type(obj).__name__),
+                    "name": _core.inspect_text(obj.objectName()),
+                    "created": _now(),
+                    "parent": 0
+                    if parent is None
+                    else self._objects.get(_qt.address(parent), (0, 0))[1],
+                },
+            )
+            if known is None:
+                return 0
+            self._objects[address] = known
+            self._links[address] = _qt.connect(
+                obj.destroyed, lambda *_: self._object_gone(address), _nothing, obj
+            )
+        return known[1]
+
+    @_harmless
+    def _object_gone(self, address: int) -> None:
+        known = self._objects.pop(address, None)
+        self._links.pop(address, None)
+        if known is not None and self.on:
+            _core.inspect_row_set(OBJECT, known[0], {"destroyed": _now()})
+            _core.inspect_row_retire(OBJECT, known[0])
+
+    # --- the rest
+
+    @_harmless
+    def job_submitted(self, loop: Any, future: Any, function: Any) -> None:
+        """run_in_executor() was called."""
+        kind, current = _core.inspect_current(loop)
+        task = current if kind == TASK else 0
+        code = _core.inspect_code(function)
+        made = _core.inspect_row_new(
+            JOB, loop, {"code": code, "task": task, "created": _now()}
+        )
+        if made is not None:
+            row, ident = made
+            _core.inspect_known(future, JOB, ident, row)
+            _core.inspect_record(JOB_SUBMITTED, loop, code, ident, task)
+
+    @_harmless
+    def exception_reported(self, loop: Any, context: dict[str, Any]) -> None:
+        """The loop's exception handler was called, perhaps by a task that died."""
+        task = context.get("task") or context.get("future")
+        if task is None or not hasattr(task, "get_coro"):
+            return
+        if "exception" in context and task.done():
+            name = _core.inspect_text(type(context["exception"]).__name__)
+            _core.inspect_record(TASK_UNRETRIEVED, loop, 0, 0, name)
+        elif not task.done():
+            found = _core.inspect_task(loop, task)
+            _core.inspect_record(TASK_DESTROYED, loop, 0, found[1] if found else 0, 0)
+
+    @_harmless
+    def mark(self, loop: Any, name: str) -> None:
+        kind, current = _core.inspect_current(loop)
+        task = current if kind == TASK else 0
+        _core.inspect_record(MARK, loop, _core.inspect_text(name), task, 0)
+
+    def span(self, loop: Any, name: str) -> Callable[[], None]:
+        """Records the beginning of a span; the result records its end."""
+        self._spans += 1
+        number, text = self._spans, _core.inspect_text(name)
+        kind, current = _core.inspect_current(loop)
+        task = current if kind == TASK else 0
+        _core.inspect_record(SPAN_BEGAN, loop, text, number, task)
+
+        def end() -> None:
+            if self.on:
+                _core.inspect_record(SPAN_ENDED, loop, text, number, task)
+
+        return end
+
+
+class _Ended:
+    """Done callback of an invocation."""
+
+    __slots__ = ("_loop", "_observer", "_record")
+
+    def __init__(self, observer: Observer, record: SlotRecord, loop: Any) -> None:
+        self._observer = observer
+        self._record = record
+        self._loop = loop
+
+    def __call__(self, task: Any) -> None:
+        self._observer.slot_ended(self._record, self._loop, task)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _when_gone(obj: Any, function: Callable[..., None], *args: Any) -> None:
+    weakref.finalize(obj, function, *args).atexit = False
+
+
+def _signal_name(signal: Any) -> str:
+    from .. import _qt
+
+    try:
+        signature = _qt.signal_signature(signal)
+    except (AttributeError, TypeError):  # something with connect(), not a signal
+        return type(signal).__name__
+    return signature.partition("(")[0].lstrip("2")

@@ -1,0 +1,11 @@
+"""What can go wrong between a tool and the daemon."""
+
+from __future__ import annotations
+
+
+class InspectError(Exception):
+    """The daemon cannot be reached, or refused what was asked for."""
+
+
+class IncompatibleError(InspectError):
+    """The daemon speaks another version of the protocol."""

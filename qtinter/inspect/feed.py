@@ -1,0 +1,459 @@
+"""A connection to the daemon, as an asyncio client.
+
+::
+
+    async with qtinter.inspect.connect() as feed:
+        await feed.subscribe()
+        async for change in feed:
+            print([task["name"] for task in feed.processes[change.pid].tasks()])
+
+It runs on any asyncio loop and knows neither Qt nor the loops it shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, AsyncIterator
+
+from . import wire
+from .._version import __version__
+from .errors import IncompatibleError, InspectError
+from .model import Process
+from .segment import runtime_directory
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+SOCKET_NAME = "qtinterd.sock"
+HANDSHAKE_SECONDS = 5.0
+START_SECONDS = 5.0
+REQUEST_SECONDS = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Something that the daemon told.
+
+    :ivar what: ``"up"``, ``"down"``, ``"snapshot"``, ``"rows"``, ``"events"``,
+        ``"gap"``, ``"lint"`` or ``"stall"``.
+    :ivar pid: the application concerned.
+    :ivar data: the fields of the message.
+    """
+
+    what: str
+    pid: int
+    data: dict[str, Any]
+
+
+def connect(
+    address: str | os.PathLike[str] | None = None,
+    *,
+    role: str = "observe",
+    start: bool = False,
+) -> Feed:
+    """Return a connection to the daemon, to be entered with ``async with``.
+
+    :param address: path of its socket; by default that of the runtime directory.
+    :param role: ``"observe"``, or ``"control"`` to cancel tasks and change levels.
+    :param start: start a daemon if there is none.
+    """
+    return Feed(address, role, start)
+
+
+class Feed:
+    """The daemon's view of the applications; see :func:`connect`.
+
+    :ivar processes: pid to :class:`~qtinter.inspect.model.Process`, kept current for
+        what is subscribed to.
+    """
+
+    def __init__(
+        self, address: str | os.PathLike[str] | None, role: str, start: bool
+    ) -> None:
+        self.address = (
+            os.fspath(address)
+            if address is not None
+            else os.path.join(runtime_directory(), SOCKET_NAME)
+        )
+        self.role = role
+        self.server = ""
+        self.processes: dict[int, Process] = {}
+        self._start = start
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._decoder = wire.Decoder()
+        # Messages that came together with those of the handshake.
+        self._early: collections.deque[tuple[str, int, dict[str, Any]]] = (
+            collections.deque()
+        )
+        self._seq = 0
+        self._subs = 0
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._begun: dict[tuple[int, int], asyncio.Future[None]] = {}
+        self._changes: asyncio.Queue[Change | None] = asyncio.Queue()
+        self._receiver: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+
+    # --- connection
+
+    async def __aenter__(self) -> Feed:
+        try:
+            await self._open()
+        except (ConnectionError, FileNotFoundError) as exc:
+            if not self._start:
+                raise InspectError(
+                    f"no daemon listens on {self.address}; start one with qtinterd"
+                ) from exc
+            await _start_daemon(self.address)
+            await self._open()
+        try:
+            await asyncio.wait_for(self._handshake(), HANDSHAKE_SECONDS)
+        except BaseException:
+            await self.aclose()
+            raise
+        self._receiver = asyncio.ensure_future(self._receive())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection; a second call does nothing."""
+        if self._receiver is not None:
+            self._receiver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._receiver
+            self._receiver = None
+        if self._writer is not None:
+            self._writer.close()
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
+            self._writer = None
+
+    async def _open(self) -> None:
+        self._reader, self._writer = await asyncio.open_unix_connection(self.address)
+
+    async def _next(self) -> tuple[str, int, dict[str, Any]]:
+        while not self._early:
+            assert self._reader is not None
+            data = await self._reader.read(65536)
+            if not data:
+                raise InspectError("the daemon closed the connection")
+            self._early.extend(self._decoder.feed(data))
+        return self._early.popleft()
+
+    async def _handshake(self) -> None:
+        name, _, hello = await self._next()
+        if name != "HELLO" or hello["magic"] != "QTI":
+            raise InspectError(f"{self.address} is not the socket of a qtinter daemon")
+        if hello["major"] != wire.MAJOR:
+            raise IncompatibleError(
+                f"the daemon ({hello['server']}) speaks protocol {hello['major']}."
+                f"{hello['minor']}, this tool {wire.MAJOR}.{wire.MINOR}"
+            )
+        self.server = hello["server"]
+        key = wire.read_key(os.path.dirname(self.address))
+        nonce = os.urandom(32)
+        self._send(
+            "AUTH",
+            major=wire.MAJOR,
+            minor=wire.MINOR,
+            role=self.role,
+            client=f"qtinter-inspect {__version__}",
+            nonce=nonce,
+            hmac=wire.client_proof(key, hello["nonce"], nonce, self.role),
+        )
+        name, _, answer = await self._next()
+        if name == "REFUSE":
+            error = IncompatibleError if answer["code"] == 1 else InspectError
+            raise error(answer["text"])
+        if name != "WELCOME" or answer["hmac"] != wire.server_proof(
+            key, hello["nonce"], nonce
+        ):
+            raise InspectError(f"whoever listens on {self.address} does not know the key")
+        self.role = answer["role"]
+
+    def _send(self, name: str, seq: int = 0, **fields: Any) -> None:
+        if self._writer is None:
+            raise InspectError("the connection is closed")
+        self._writer.write(wire.encode(name, seq, **fields))
+
+    # --- requests
+
+    async def request(self, name: str, **fields: Any) -> Any:
+        """Send a request and return the value of its answer.
+
+        :raises InspectError: the daemon or the application refused it, with its text.
+        """
+        if self._failure is not None:
+            raise InspectError(str(self._failure))
+        self._seq += 1
+        seq = self._seq
+        answer = asyncio.get_running_loop().create_future()
+        self._answers[seq] = answer
+        try:
+            self._send(name, seq, **fields)
+            return await asyncio.wait_for(answer, REQUEST_SECONDS)
+        finally:
+            self._answers.pop(seq, None)
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return the applications that the daemon knows."""
+        rows = await self.request("LIST")
+        fields = wire._tables.MESSAGES[wire.NUMBERS["PROC_UP"]][2]
+        return [
+            {fields[key][0]: value for key, value in row.items() if key in fields}
+            for row in rows or ()
+        ]
+
+    async def subscribe(
+        self,
+        pid: int | None = None,
+        *,
+        kinds: list[int] | None = None,
+        hz: int = 20,
+        events: bool = False,
+        history: bool = False,
+    ) -> int:
+        """Have :attr:`processes` kept current; return the number of the subscription.
+
+        :param pid: the application; all of them if None.
+        :param kinds: of entities; all if None.
+        :param hz: most updates a second, 1 to 50.
+        :param events: also tell each event.
+        :param history: also entities that have ended.
+
+        The first state is there when this returns, for applications that are there.
+        """
+        self._subs += 1
+        sub = self._subs
+        await self.request(
+            "SUBSCRIBE",
+            sub=sub,
+            pid=pid,
+            kinds=kinds,
+            hz=hz,
+            events=events,
+            history=history,
+        )
+        return sub
+
+    async def unsubscribe(self, sub: int) -> None:
+        """End a subscription."""
+        await self.request("UNSUBSCRIBE", sub=sub)
+
+    # --- what comes in
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[Change]:
+        while True:
+            change = await self._changes.get()
+            if change is None:
+                if isinstance(self._failure, Exception):
+                    raise self._failure
+                return
+            yield change
+
+    async def _receive(self) -> None:
+        assert self._reader is not None
+        try:
+            while self._early:
+                self._take(*self._early.popleft())
+            while True:
+                data = await self._reader.read(1 << 18)
+                if not data:
+                    self._failure = InspectError("the daemon has gone away")
+                    break
+                for name, seq, fields in self._decoder.feed(data):
+                    self._take(name, seq, fields)
+        except (OSError, wire.ProtocolError) as exc:
+            self._failure = InspectError(f"the connection to the daemon broke: {exc}")
+        finally:
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(
+                        self._failure or InspectError("the connection was closed")
+                    )
+            self._changes.put_nowait(None)
+
+    def _take(self, name: str, seq: int, fields: dict[str, Any]) -> None:
+        if name == "RESULT":
+            self._take_result(seq, fields)
+            return
+        handler = getattr(self, f"_on_{name.lower()}", None)
+        if handler is not None:
+            handler(fields)
+
+    def _take_result(self, seq: int, fields: dict[str, Any]) -> None:
+        answer = self._answers.get(seq)
+        if answer is None or answer.done():
+            return
+        if fields["ok"]:
+            answer.set_result(fields.get("value"))
+        else:
+            answer.set_exception(InspectError(fields.get("error", "refused")))
+
+    def _tell(self, what: str, pid: int, fields: dict[str, Any]) -> None:
+        self._changes.put_nowait(Change(what, pid, fields))
+
+    def _process(self, pid: int) -> Process:
+        process = self.processes.get(pid)
+        if process is None:
+            process = self.processes[pid] = Process({"pid": pid})
+        return process
+
+    def _on_proc_up(self, fields: dict[str, Any]) -> None:
+        names = wire._tables.MESSAGES[wire.NUMBERS["PROCESS"]][2]
+        info = {
+            names[key][0]: value
+            for key, value in fields["process"].items()
+            if key in names
+        }
+        process = self._process(fields["pid"])
+        process.info.update(info)
+        process.alive = True
+        self._tell("up", fields["pid"], fields)
+
+    def _on_proc_down(self, fields: dict[str, Any]) -> None:
+        process = self._process(fields["pid"])
+        process.alive = False
+        process.info["cause"] = fields["cause"]
+        self._tell("down", fields["pid"], fields)
+
+    def _on_sub_begin(self, fields: dict[str, Any]) -> None:
+        self._process(fields["pid"]).rows.clear()
+
+    def _on_sub_rows(self, fields: dict[str, Any]) -> None:
+        process = self._process(fields["pid"])
+        for row in fields["rows"]:
+            process.put(row)
+
+    def _on_sub_end(self, fields: dict[str, Any]) -> None:
+        self._tell("snapshot", fields["pid"], fields)
+
+    def _on_sub_intern(self, fields: dict[str, Any]) -> None:
+        entries = self._process(fields["pid"]).entries
+        for ident, _kind, value in fields["entries"]:
+            entries[ident] = value
+
+    def _on_delta(self, fields: dict[str, Any]) -> None:
+        process = self._process(fields["pid"])
+        process.info["last"] = fields["ts"]
+        for kind, ident, columns in fields["upsert"]:
+            process.change(kind, ident, columns)
+        for kind, ident in fields["gone"]:
+            process.remove(kind, ident)
+        self._tell("rows", fields["pid"], fields)
+
+    def _on_event_stream(self, fields: dict[str, Any]) -> None:
+        self._tell("events", fields["pid"], fields)
+
+    def _on_gap(self, fields: dict[str, Any]) -> None:
+        pid = fields.get("pid", 0)
+        if pid in self.processes:
+            self.processes[pid].lost += fields["count"]
+        self._tell("gap", pid, fields)
+
+    def _on_lint(self, fields: dict[str, Any]) -> None:
+        process = self._process(fields["pid"])
+        key = (fields["id"], fields["ref"])
+        if fields["active"]:
+            process.lints[key] = fields
+        else:
+            process.lints.pop(key, None)
+        self._tell("lint", fields["pid"], fields)
+
+    def _on_stall_note(self, fields: dict[str, Any]) -> None:
+        self._tell("stall", fields["pid"], fields)
+
+
+def records_of(fields: dict[str, Any]) -> list[tuple[int, int, int, int, int, int]]:
+    """The records (ts, kind, loop, x, a, b) of an EVENTS or EVENT_STREAM message."""
+    ts = fields["ts"]
+    flat = fields["records"]
+    found = []
+    for i in range(0, len(flat) - 5, 6):
+        ts += flat[i]
+        found.append((ts, *flat[i + 1 : i + 6]))
+    return found
+
+
+# --- starting a daemon ---------------------------------------------------------------
+
+
+def find_daemon() -> str | None:
+    """Path of the qtinterd program, None if there is none."""
+    chosen = os.environ.get("QTINTERD")
+    if chosen:
+        return chosen
+    beside = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "qtinterd")
+    if os.access(beside, os.X_OK):
+        return beside
+    return shutil.which("qtinterd", path=os.path.dirname(sys.executable)) or shutil.which(
+        "qtinterd"
+    )
+
+
+def daemon_environment() -> dict[str, str]:
+    """The environment for a daemon: with the Qt of the installed binding to load."""
+    environment = dict(os.environ)
+    libraries = _binding_libraries()
+    if libraries is not None:
+        before = environment.get("LD_LIBRARY_PATH")
+        environment["LD_LIBRARY_PATH"] = (
+            f"{libraries}:{before}" if before else libraries
+        )
+    return environment
+
+
+def _binding_libraries() -> str | None:
+    """Folder of libQt6Core in an installed PyQt6 or PySide6 wheel; imports neither."""
+    import importlib.util
+
+    for name, folder in (("PyQt6", "Qt6/lib"), ("PySide6", "Qt/lib")):
+        spec = importlib.util.find_spec(name)
+        for base in (spec.submodule_search_locations or ()) if spec else ():
+            libraries = os.path.join(base, *folder.split("/"))
+            if os.path.exists(os.path.join(libraries, "libQt6Network.so.6")):
+                return libraries
+    return None
+
+
+async def _start_daemon(address: str) -> None:
+    program = find_daemon()
+    if program is None:
+        raise InspectError("the program qtinterd is not installed")
+    process = subprocess.Popen(
+        [program, "--socket", address],
+        env=daemon_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    # The parent returns once the daemon listens.
+    loop = asyncio.get_running_loop()
+    try:
+        _, errors = await asyncio.wait_for(
+            loop.run_in_executor(None, process.communicate), START_SECONDS
+        )
+    except asyncio.TimeoutError:
+        process.kill()
+        raise InspectError("qtinterd did not start in time") from None
+    if process.returncode != 0:
+        text = errors.decode(errors="replace").strip().splitlines()
+        raise InspectError(f"qtinterd cannot start: {text[-1] if text else 'no reason given'}")

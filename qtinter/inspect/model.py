@@ -1,0 +1,380 @@
+"""The state of an application, as tools know it.
+
+A :class:`Process` is filled with rows and intern entries, by a feed from the daemon or
+from a segment file, and answers in words: what is called ``code`` is a location, what is
+called ``since`` an age.  Nothing here does input or output.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Iterator
+
+from . import _tables
+
+TASK, SLOT, WAIT, OBJECT, TIMER, WATCH, JOB, LOOP, FUTURE, CALLBACK = range(1, 11)
+KINDS = {name: kind for kind, (name, _) in _tables.ENTITIES.items()}
+
+ENDED_TASK_STATES = frozenset((5, 6, 7, 8))
+LOOP_CLOSED = 4
+OVER = 1  # state of everything else that has ended
+GONE = 255
+
+_TASK_N = 0x80000000
+_REF_BITS = 56
+_COLUMNS = {
+    kind: {name: i for i, (name, _) in enumerate(columns)}
+    for kind, (_, columns) in _tables.ENTITIES.items()
+}
+
+
+def is_final(kind: int, state: int) -> bool:
+    """Whether a state says that the entity is over."""
+    if kind == TASK:
+        return state in ENDED_TASK_STATES or state == GONE
+    if kind == LOOP:
+        return state in (LOOP_CLOSED, GONE)
+    return state in (OVER, GONE)
+
+
+class Row:
+    """An entity: ``row["column"]`` is the raw value of a column."""
+
+    __slots__ = ("id", "kind", "loop", "state", "values")
+
+    def __init__(
+        self, kind: int, ident: int, state: int, loop: int, values: list[Any]
+    ) -> None:
+        self.kind = kind
+        self.id = ident
+        self.state = state
+        self.loop = loop
+        self.values = values
+
+    def __getitem__(self, column: str) -> Any:
+        index = _COLUMNS[self.kind][column]
+        return self.values[index] if index < len(self.values) else 0
+
+    @property
+    def is_over(self) -> bool:
+        return is_final(self.kind, self.state)
+
+
+class Process:
+    """What is known of one application.
+
+    :param info: ``pid``, ``name``, ``mono0``, ``wall0`` and what else its PROCESS
+        message or the header of its segment tells.
+    """
+
+    def __init__(self, info: dict[str, Any]) -> None:
+        self.info = info
+        self.rows: dict[tuple[int, int], Row] = {}
+        self.entries: dict[int, Any] = {}
+        self.lints: dict[tuple[str, int], dict[str, Any]] = {}
+        self.records: list[Any] = []  # events, where they were kept
+        self.lost = 0  # records known to be lost
+        self.alive = True
+
+    # --- filling
+
+    def put(self, row: list[Any]) -> Row:
+        """Takes in a whole row, [kind, id, state, loop, columns...]."""
+        kind, ident, state, loop, *values = row
+        made = Row(kind, ident, state, loop, values)
+        self.rows[kind, ident] = made
+        return made
+
+    def change(self, kind: int, ident: int, columns: dict[int, Any]) -> Row:
+        """Takes in changed columns; -1 stands for the state, -2 for the loop."""
+        row = self.rows.get((kind, ident))
+        if row is None:
+            row = Row(kind, ident, 0, 0, [0] * len(_COLUMNS.get(kind, ())))
+            self.rows[kind, ident] = row
+        for column, value in columns.items():
+            if column == -1:
+                row.state = value
+            elif column == -2:
+                row.loop = value
+            elif 0 <= column < len(row.values):
+                row.values[column] = value
+        return row
+
+    def remove(self, kind: int, ident: int) -> None:
+        self.rows.pop((kind, ident), None)
+
+    # --- words
+
+    def text(self, ident: int) -> str:
+        """The text of an intern id, also of an unnamed task."""
+        if ident & _TASK_N:
+            return f"Task-{ident & ~_TASK_N}"
+        value = self.entries.get(ident, "")
+        return value if isinstance(value, str) else ""
+
+    def code(self, ident: int) -> dict[str, Any] | None:
+        """A code location: name, file, line."""
+        value = self.entries.get(ident)
+        if not isinstance(value, (tuple, list)) or len(value) != 3:
+            return None
+        file, name, line = value
+        return {"name": self.text(name), "file": self.text(file), "line": line}
+
+    def code_text(self, ident: int) -> str:
+        code = self.code(ident)
+        if code is None:
+            return ""
+        if not code["file"]:
+            return str(code["name"])
+        return f"{code['name']} ({_short(code['file'])}:{code['line']})"
+
+    def ref(self, ref: int) -> tuple[int, int] | None:
+        """(kind, id) of a ref, None for 0."""
+        return (ref >> _REF_BITS, ref & (1 << _REF_BITS) - 1) if ref else None
+
+    def describe(self, ref: int) -> str:
+        """A ref in words."""
+        found = self.ref(ref)
+        if found is None:
+            return ""
+        kind, ident = found
+        row = self.rows.get(found)
+        if kind == CALLBACK:
+            return self.code_text(ident) or "callback"
+        name = _tables.ENTITIES.get(kind, (f"kind {kind}", ()))[0]
+        if row is None:
+            return f"{name} {ident}"
+        if kind == TASK:
+            return f"task {ident} {self.task_name(row)}"
+        if kind == SLOT:
+            return f"slot {self.text(row['name'])}"
+        if kind == WAIT:
+            return self.wait_text(row)
+        if kind in (TIMER, JOB):
+            return f"{name} {self.code_text(row['code'])}"
+        return f"{name} {ident}"
+
+    def task_name(self, row: Row) -> str:
+        code = self.code(row["code"])
+        return self.text(row["name"]) or (code["name"] if code else "") or "task"
+
+    def object_text(self, ident: int) -> str:
+        """Class and objectName of an object id."""
+        row = self.rows.get((OBJECT, ident))
+        if row is None:
+            return ""
+        name = self.text(row["name"])
+        return f"{self.text(row['class'])} {name!r}" if name else self.text(row["class"])
+
+    def wait_text(self, row: Row) -> str:
+        sender = self.object_text(row["sender"])
+        text = f"signal {self.text(row['signal'])}"
+        if sender:
+            text += f" of {sender}"
+        return text if row["sender_alive"] else f"{text}, which was destroyed"
+
+    def now(self) -> int:
+        """The process's monotonic clock, ns; of a dead one, its last change."""
+        if self.alive:
+            return time.monotonic_ns()
+        return int(self.info.get("last", 0))
+
+    def wall(self, mono: int) -> float:
+        """Seconds since the epoch of a reading of the process's clock."""
+        wall0, mono0 = self.info.get("wall0", 0), self.info.get("mono0", 0)
+        return float(wall0 + mono - mono0) * 1e-9
+
+    # --- tables
+
+    def of_kind(self, kind: int, ended: bool = False) -> Iterator[Row]:
+        for row in list(self.rows.values()):
+            if row.kind == kind and (ended or not row.is_over):
+                yield row
+
+    def _age(self, since: int) -> float | None:
+        return max(0, self.now() - since) * 1e-9 if since else None
+
+    def tasks(self, ended: bool = False) -> list[dict[str, Any]]:
+        """The tasks, oldest first."""
+        found = [self.task(row) for row in self.of_kind(TASK, ended)]
+        return sorted(found, key=lambda task: int(task["id"]))
+
+    def task(self, row: Row) -> dict[str, Any]:
+        """One task in words; times in seconds."""
+        slot = self.rows.get((SLOT, row["slot"])) if row["slot"] else None
+        state = _tables.TASK_STATES.get(row.state, str(row.state))
+        return {
+            "id": row.id,
+            "name": self.task_name(row),
+            "state": state,
+            "role": _tables.TASK_ROLES.get(row["role"], ""),
+            "code": self.code(row["code"]),
+            "where": self.code(row["where"]),
+            "loop": row.loop,
+            "waits_for": self.wait_of(row),
+            "since": self._age(row["changed"]),
+            "age": self._age(row["created"]),
+            "busy": row["busy"] * 1e-9,
+            "scheduled": row["scheduled"] * 1e-9,
+            "max_step": row["max_step"] * 1e-9,
+            "steps": row["steps"],
+            "wakes": row["wakes"],
+            "self_wakes": row["self_wakes"],
+            "creator": self.describe(row["creator"]),
+            "woken_by": self.describe(row["woken_by"]),
+            "slot": self.text(slot["name"]) if slot is not None else None,
+            "slot_id": row["slot"] or None,
+            "cancels": row["cancels"],
+            "canceller": self.describe(row["canceller"]) or None,
+            "exception": self.text(row["exception"]) or None,
+            "stack": self.stack(row["stack"]),
+        }
+
+    def stack(self, ident: int) -> list[dict[str, Any]]:
+        value = self.entries.get(ident)
+        if not ident or not isinstance(value, (list, tuple)):
+            return []
+        return [code for code in map(self.code, value) if code is not None]
+
+    def wait_of(self, row: Row) -> dict[str, Any] | None:
+        """What a waiting task waits for: kind, text, and the entity if it is one."""
+        if row.state not in (3, 4):
+            return None
+        kind = _tables.WAIT_KINDS.get(row["wait_kind"], "unknown")
+        detail = self.text(row["wait_detail"])
+        found = self.ref(row["wait_ref"])
+        target = self.rows.get(found) if found else None
+        text = self.describe(row["wait_ref"]) or detail or kind
+        if target is not None and target.kind == TIMER:
+            left = (target["when"] - self.now()) * 1e-9
+            text = f"sleep, {left:.1f} s left" if left > 0 else "sleep, over"
+        waits: dict[str, Any] = {"kind": kind, "text": text}
+        if found is not None:
+            waits["id"] = found[1]
+        if target is not None and target.kind == WAIT:
+            sender = self.rows.get((OBJECT, target["sender"]))
+            waits["signal"] = self.text(target["signal"])
+            waits["sender_class"] = self.text(sender["class"]) if sender else None
+            waits["sender_name"] = self.text(sender["name"]) if sender else None
+            waits["sender_alive"] = bool(target["sender_alive"])
+        return waits
+
+    def slots(self, ended: bool = False) -> list[dict[str, Any]]:
+        """The asyncslots, oldest first."""
+        found = []
+        for row in self.of_kind(SLOT, ended):
+            pending = [
+                task.id for task in self.of_kind(TASK) if task["slot"] == row.id
+            ]
+            found.append(
+                {
+                    "id": row.id,
+                    "name": self.text(row["name"]),
+                    "code": self.code(row["code"]),
+                    "receiver": self.object_text(row["receiver"]) or None,
+                    "calls": row["calls"],
+                    "live": row["live"],
+                    "overlap_max": row["overlap_max"],
+                    "refused": row["refused"],
+                    "policy": _tables.OVERLAPS.get(row["policy"], ""),
+                    "total": row["total"] * 1e-9,
+                    "max": row["max"] * 1e-9,
+                    "last_call": self._age(row["last_call"]),
+                    "pending": pending,
+                }
+            )
+        return sorted(found, key=lambda slot: int(slot["id"]))
+
+    def waits(self, ended: bool = False) -> list[dict[str, Any]]:
+        """The signal waits, oldest first."""
+        found = []
+        for row in self.of_kind(WAIT, ended):
+            sender = self.rows.get((OBJECT, row["sender"]))
+            task = self.rows.get((TASK, row["task"]))
+            found.append(
+                {
+                    "id": row.id,
+                    "signal": self.text(row["signal"]),
+                    "sender_class": self.text(sender["class"]) if sender else None,
+                    "sender_name": self.text(sender["name"]) if sender else None,
+                    "sender_alive": bool(row["sender_alive"]),
+                    "form": _tables.WAIT_FORMS.get(row["form"], ""),
+                    "task": row["task"] or None,
+                    "task_name": self.task_name(task) if task is not None else None,
+                    "since": self._age(row["since"]),
+                    "fired": row["fired"],
+                    "buffered": row["buffered"],
+                    "dropped": row["dropped"],
+                }
+            )
+        return sorted(found, key=lambda wait: int(wait["id"]))
+
+    def loops(self, ended: bool = False) -> list[dict[str, Any]]:
+        """The loops, oldest first."""
+        found = []
+        for row in self.of_kind(LOOP, ended):
+            found.append(
+                {
+                    "id": row.id,
+                    "number": row.loop,
+                    "state": _tables.LOOP_STATES.get(row.state, ""),
+                    "mode": _tables.LOOP_MODES.get(row["mode"], ""),
+                    "host": self.text(row["host"]),
+                    "thread": row["thread"],
+                    "current": self.describe(row["current"]) or None,
+                    "busy_for": self._age(row["busy_since"]),
+                    "iterations": row["iterations"],
+                    "turns": row["turns"],
+                    "callbacks": row["callbacks"],
+                    "ready": row["ready"],
+                    "timers": row["timers"],
+                    "watches": row["watches"],
+                    "tasks": row["tasks"],
+                    "depth": row["depth"],
+                    "asyncio": row["asyncio"] * 1e-9,
+                    "qt": row["qt"] * 1e-9,
+                    "max_lag": row["max_lag"] * 1e-9,
+                    "unseen": row["unseen"],
+                }
+            )
+        return sorted(found, key=lambda loop: int(loop["id"]))
+
+    def timers(self) -> list[dict[str, Any]]:
+        """The timers that are set, next one first."""
+        found = [
+            {
+                "id": row.id,
+                "code": self.code(row["code"]),
+                "due_in": (row["when"] - self.now()) * 1e-9,
+                "task": row["task"] or None,
+                "loop": row.loop,
+            }
+            for row in self.of_kind(TIMER)
+        ]
+        return sorted(found, key=lambda timer: float(timer["due_in"]))
+
+    def event(self, record: Any) -> dict[str, Any]:
+        """A record (ts, kind, loop, x, a, b) in words."""
+        ts, kind, loop, *fields = record
+        name, meanings = _tables.RECORDS.get(kind, (f"kind {kind}", (None,) * 3))
+        event: dict[str, Any] = {"ts": ts, "event": name.lower(), "loop": loop}
+        for value, meaning in zip(fields, meanings):
+            if meaning is None:
+                continue
+            if meaning == "code":
+                event[meaning] = self.code_text(value)
+            elif meaning in ("name", "exception", "signal"):
+                event[meaning] = self.text(value)
+            elif meaning.endswith("_ref"):
+                event[meaning[:-4]] = self.describe(value)
+            elif meaning.endswith("_ns"):
+                event[meaning[:-3]] = value * 1e-9
+            else:
+                event[meaning] = value
+        return event
+
+
+def _short(path: str) -> str:
+    """The end of a path that says enough."""
+    parts = path.replace("\\", "/").split("/")
+    return "/".join(parts[-2:]) if len(parts) > 2 else path
