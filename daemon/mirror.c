@@ -1,0 +1,772 @@
+#include "mirror.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_TABLE 1024
+
+struct table {
+    struct qi_mirror_row **cells; /* open addressing, at most three quarters full */
+    size_t capacity, len;
+};
+
+struct qi_mirror {
+    struct qi_mirror_limits limits;
+    uint64_t rev;
+    struct table table;
+    struct qi_mirror_row *newest, *oldest;
+    struct qi_mirror_row *first_ended, *last_ended;
+    uint32_t live, ended;
+    int in_snapshot;
+
+    struct qi_mirror_removal *removals; /* ring */
+    uint64_t removed;                   /* ever */
+    uint64_t forgotten_rev;             /* revision of the last one that was overwritten */
+
+    struct qi_mirror_entry *entries;
+    uint32_t entries_len, entries_capacity;
+    uint32_t *entry_of_id; /* index + 1; ids are small and dense */
+    uint32_t ids_capacity;
+    uint32_t entry_epoch;
+    size_t entry_bytes;
+
+    struct qi_record *records; /* ring, made with the first record */
+    uint8_t *record_known;     /* bit for each place */
+    uint64_t record_end;
+    uint64_t lost;
+};
+
+const char *
+qi_mirror_text(int status)
+{
+    switch (status) {
+    case QI_MIRROR_OK:
+        return "no error";
+    case QI_MIRROR_E_NOMEM:
+        return "no memory";
+    case QI_MIRROR_E_QUOTA:
+        return "more rows or texts than an application may have";
+    default:
+        return "an id that cannot be";
+    }
+}
+
+struct qi_mirror *
+qi_mirror_new(const struct qi_mirror_limits *limits)
+{
+    struct qi_mirror *m = calloc(1, sizeof(*m));
+
+    if (m == NULL) {
+        return NULL;
+    }
+    m->limits = *limits;
+    m->removals = calloc(limits->removals, sizeof(*m->removals));
+    m->table.cells = calloc(FIRST_TABLE, sizeof(struct qi_mirror_row *));
+    m->table.capacity = FIRST_TABLE;
+    if (m->removals == NULL || m->table.cells == NULL) {
+        qi_mirror_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void
+qi_mirror_free(struct qi_mirror *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    struct qi_mirror_row *row = m->newest;
+    while (row != NULL) {
+        struct qi_mirror_row *older = row->older;
+        free(row);
+        row = older;
+    }
+    qi_mirror_drop_entries(m);
+    free(m->entries);
+    free(m->entry_of_id);
+    free(m->table.cells);
+    free(m->removals);
+    free(m->records);
+    free(m->record_known);
+    free(m);
+}
+
+/*********** the table of rows ***********/
+
+static size_t
+home_of(const struct table *table, unsigned kind, uint64_t id)
+{
+    uint64_t hash = (id * 16 + kind) * UINT64_C(0x9e3779b97f4a7c15);
+    return (size_t)(hash >> 32) & (table->capacity - 1);
+}
+
+static struct qi_mirror_row **
+cell_of(const struct table *table, unsigned kind, uint64_t id)
+{
+    size_t i = home_of(table, kind, id);
+
+    while (table->cells[i] != NULL
+           && (table->cells[i]->id != id || table->cells[i]->kind != kind)) {
+        i = (i + 1) & (table->capacity - 1);
+    }
+    return &table->cells[i];
+}
+
+static int
+grow_table(struct table *table)
+{
+    struct table bigger = {.capacity = table->capacity * 2, .len = table->len};
+
+    bigger.cells = calloc(bigger.capacity, sizeof(struct qi_mirror_row *));
+    if (bigger.cells == NULL) {
+        return QI_MIRROR_E_NOMEM;
+    }
+    for (size_t i = 0; i < table->capacity; i++) {
+        struct qi_mirror_row *row = table->cells[i];
+        if (row != NULL) {
+            *cell_of(&bigger, row->kind, row->id) = row;
+        }
+    }
+    free(table->cells);
+    *table = bigger;
+    return QI_MIRROR_OK;
+}
+
+static void
+leave_table(struct table *table, const struct qi_mirror_row *row)
+{
+    size_t mask = table->capacity - 1;
+    size_t hole = (size_t)(cell_of(table, row->kind, row->id) - table->cells);
+
+    for (size_t i = (hole + 1) & mask; table->cells[i] != NULL; i = (i + 1) & mask) {
+        size_t home = home_of(table, table->cells[i]->kind, table->cells[i]->id);
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            table->cells[hole] = table->cells[i];
+            hole = i;
+        }
+    }
+    table->cells[hole] = NULL;
+    table->len--;
+}
+
+/*********** the list by revision ***********/
+
+static void
+unlink_row(struct qi_mirror *m, struct qi_mirror_row *row)
+{
+    if (row->newer != NULL) {
+        row->newer->older = row->older;
+    }
+    else {
+        m->newest = row->older;
+    }
+    if (row->older != NULL) {
+        row->older->newer = row->newer;
+    }
+    else {
+        m->oldest = row->newer;
+    }
+    row->newer = row->older = NULL;
+}
+
+static void
+link_newest(struct qi_mirror *m, struct qi_mirror_row *row)
+{
+    row->older = m->newest;
+    row->newer = NULL;
+    if (m->newest != NULL) {
+        m->newest->newer = row;
+    }
+    else {
+        m->oldest = row;
+    }
+    m->newest = row;
+}
+
+/*********** rows that are over ***********/
+
+static void
+remember_removal(struct qi_mirror *m, const struct qi_mirror_row *row)
+{
+    struct qi_mirror_removal *place =
+        &m->removals[m->removed & (m->limits.removals - 1)];
+
+    if (m->removed >= m->limits.removals) {
+        m->forgotten_rev = place->rev;
+    }
+    *place = (struct qi_mirror_removal){
+        .rev = ++m->rev,
+        .id = row->id,
+        .kind = row->kind,
+    };
+    m->removed++;
+}
+
+static void
+remove_row(struct qi_mirror *m, struct qi_mirror_row *row)
+{
+    remember_removal(m, row);
+    unlink_row(m, row);
+    leave_table(&m->table, row);
+    free(row);
+}
+
+static void
+row_is_over(struct qi_mirror *m, struct qi_mirror_row *row)
+{
+    row->over = 1;
+    m->live--;
+    m->ended++;
+    row->next_ended = NULL;
+    if (m->last_ended != NULL) {
+        m->last_ended->next_ended = row;
+    }
+    else {
+        m->first_ended = row;
+    }
+    m->last_ended = row;
+    while (m->ended > m->limits.ended) {
+        struct qi_mirror_row *first = m->first_ended;
+        m->first_ended = first->next_ended;
+        if (m->first_ended == NULL) {
+            m->last_ended = NULL;
+        }
+        m->ended--;
+        remove_row(m, first);
+    }
+}
+
+/*********** rows ***********/
+
+static struct qi_mirror_row *
+new_row(struct qi_mirror *m, const struct qi_wire_row *wire, int *ret_status)
+{
+    *ret_status = QI_MIRROR_OK;
+    if (m->live >= m->limits.rows) {
+        *ret_status = QI_MIRROR_E_QUOTA;
+        return NULL;
+    }
+    if ((m->table.len + 1) * 4 > m->table.capacity * 3 && grow_table(&m->table) < 0) {
+        *ret_status = QI_MIRROR_E_NOMEM;
+        return NULL;
+    }
+    struct qi_mirror_row *row = calloc(1, sizeof(*row));
+    if (row == NULL) {
+        *ret_status = QI_MIRROR_E_NOMEM;
+        return NULL;
+    }
+    row->kind = (uint8_t)wire->kind;
+    row->id = wire->id;
+    row->made = m->rev + 1;
+    *cell_of(&m->table, wire->kind, wire->id) = row;
+    m->table.len++;
+    m->live++;
+    link_newest(m, row);
+    return row;
+}
+
+static void
+take_values(struct qi_mirror *m, struct qi_mirror_row *row, const struct qi_wire_row *wire)
+{
+    int changed = row->rev == 0 || row->state != wire->state || row->loop != wire->loop;
+
+    m->rev++;
+    if (changed) {
+        row->state_rev = (uint32_t)m->rev;
+    }
+    row->state = (uint8_t)wire->state;
+    row->loop = (uint8_t)wire->loop;
+    if (row->columns < wire->columns) {
+        row->columns = (uint8_t)wire->columns;
+    }
+    for (uint32_t i = 0; i < wire->columns; i++) {
+        if (row->rev == 0 || row->value[i] != wire->column[i]) {
+            row->value[i] = wire->column[i];
+            row->value_rev[i] = m->rev;
+        }
+    }
+    row->rev = m->rev;
+    unlink_row(m, row);
+    link_newest(m, row);
+}
+
+int
+qi_mirror_put_row(struct qi_mirror *m, const struct qi_wire_row *wire)
+{
+    int status;
+
+    if (wire->kind == 0 || wire->kind > 255 || wire->id == 0) {
+        return QI_MIRROR_E_INVALID;
+    }
+    struct qi_mirror_row *row = *cell_of(&m->table, wire->kind, wire->id);
+    int final = qi_state_is_final(wire->kind, wire->state);
+    if (row == NULL) {
+        if (wire->state == QI_STATE_GONE) {
+            return QI_MIRROR_OK; /* never seen, over already */
+        }
+        row = new_row(m, wire, &status);
+        if (row == NULL) {
+            return status;
+        }
+    }
+    else if (row->over) {
+        return QI_MIRROR_OK; /* ids are not used again: an echo */
+    }
+    row->present = 1;
+    if (wire->state == QI_STATE_GONE) {
+        /* How it ended was not seen: its last values stand. */
+        row->rev = ++m->rev;
+        row->state = QI_STATE_GONE;
+        row->state_rev = (uint32_t)m->rev;
+        unlink_row(m, row);
+        link_newest(m, row);
+    }
+    else {
+        take_values(m, row, wire);
+    }
+    if (final) {
+        row_is_over(m, row);
+    }
+    return QI_MIRROR_OK;
+}
+
+void
+qi_mirror_begin_snapshot(struct qi_mirror *m)
+{
+    m->in_snapshot = 1;
+    for (struct qi_mirror_row *row = m->newest; row != NULL; row = row->older) {
+        row->present = 0;
+    }
+}
+
+void
+qi_mirror_end_snapshot(struct qi_mirror *m)
+{
+    if (!m->in_snapshot) {
+        return;
+    }
+    m->in_snapshot = 0;
+    struct qi_mirror_row *row = m->newest;
+    while (row != NULL) {
+        /* Its place in the list changes, what was older than it does not. */
+        struct qi_mirror_row *older = row->older;
+        if (!row->present && !row->over) {
+            struct qi_wire_row gone = {.kind = row->kind, .id = row->id};
+            gone.state = QI_STATE_GONE;
+            (void)qi_mirror_put_row(m, &gone);
+        }
+        row = older;
+    }
+}
+
+/*********** entries ***********/
+
+void
+qi_mirror_drop_entries(struct qi_mirror *m)
+{
+    for (uint32_t i = 0; i < m->entries_len; i++) {
+        free(m->entries[i].text);
+    }
+    m->entries_len = 0;
+    m->entry_bytes = 0;
+    if (m->entry_of_id != NULL) {
+        memset(m->entry_of_id, 0, m->ids_capacity * sizeof(*m->entry_of_id));
+    }
+    m->entry_epoch++;
+}
+
+static int
+room_for_entry(struct qi_mirror *m, uint32_t id)
+{
+    if (id == 0 || id > m->limits.entries) {
+        return QI_MIRROR_E_QUOTA;
+    }
+    if (m->entries_len == m->entries_capacity) {
+        uint32_t capacity = m->entries_capacity == 0 ? 256 : m->entries_capacity * 2;
+        void *bigger = realloc(m->entries, capacity * sizeof(*m->entries));
+        if (bigger == NULL) {
+            return QI_MIRROR_E_NOMEM;
+        }
+        m->entries = bigger;
+        m->entries_capacity = capacity;
+    }
+    if (id >= m->ids_capacity) {
+        uint32_t capacity = m->ids_capacity == 0 ? 256 : m->ids_capacity;
+        while (capacity <= id) {
+            capacity *= 2;
+        }
+        uint32_t *bigger = realloc(m->entry_of_id, capacity * sizeof(*bigger));
+        if (bigger == NULL) {
+            return QI_MIRROR_E_NOMEM;
+        }
+        memset(bigger + m->ids_capacity, 0,
+               (capacity - m->ids_capacity) * sizeof(*bigger));
+        m->entry_of_id = bigger;
+        m->ids_capacity = capacity;
+    }
+    return QI_MIRROR_OK;
+}
+
+/* A copy of an entry's contents; NULL without memory. */
+static void *
+contents_of(const struct qi_wire_entry *wire, uint32_t *ret_size, size_t *ret_bytes)
+{
+    if (wire->type == 't') {
+        char *text = malloc((size_t)wire->text.size + 1);
+        if (text != NULL) {
+            memcpy(text, wire->text.bytes, wire->text.size);
+            text[wire->text.size] = '\0';
+        }
+        *ret_size = wire->text.size;
+        *ret_bytes = (size_t)wire->text.size + 1;
+        return text;
+    }
+    uint32_t n = wire->type == 'c' ? 3 : wire->codes.size;
+    uint32_t *numbers = calloc(n == 0 ? 1 : n, sizeof(*numbers));
+    if (numbers == NULL) {
+        return NULL;
+    }
+    if (wire->type == 'c') {
+        numbers[0] = wire->file;
+        numbers[1] = wire->name;
+        numbers[2] = wire->line;
+    }
+    else {
+        struct qi_cursor cursor = qi_cursor_in(&wire->codes);
+        struct qi_value value;
+        uint64_t number;
+        for (uint32_t i = 0; i < n && qi_cursor_next(&cursor, &value); i++) {
+            numbers[i] = qi_value_uint(&value, &number) ? (uint32_t)number : 0;
+        }
+    }
+    *ret_size = n;
+    *ret_bytes = n * sizeof(*numbers);
+    return numbers;
+}
+
+int
+qi_mirror_put_entry(struct qi_mirror *m, const struct qi_wire_entry *wire)
+{
+    int status = room_for_entry(m, wire->id);
+    struct qi_mirror_entry entry = {.id = wire->id, .type = wire->type};
+    size_t bytes = 0;
+
+    if (status < 0) {
+        return status;
+    }
+    if (m->entry_of_id[wire->id] != 0) {
+        return QI_MIRROR_OK; /* equal ids are equal contents */
+    }
+    size_t size = wire->type == 't' ? wire->text.size : wire->codes.size * 4;
+    if (m->entry_bytes + size > m->limits.entry_bytes) {
+        return QI_MIRROR_E_QUOTA;
+    }
+    entry.text = contents_of(wire, &entry.size, &bytes);
+    if (entry.text == NULL) {
+        return QI_MIRROR_E_NOMEM;
+    }
+    m->entry_bytes += bytes;
+    m->entries[m->entries_len++] = entry;
+    m->entry_of_id[wire->id] = m->entries_len;
+    return QI_MIRROR_OK;
+}
+
+/*********** records ***********/
+
+static int
+make_records(struct qi_mirror *m)
+{
+    if (m->records != NULL) {
+        return QI_MIRROR_OK;
+    }
+    m->records = malloc(m->limits.records * sizeof(*m->records));
+    m->record_known = calloc(m->limits.records / 8 + 1, 1);
+    if (m->records == NULL || m->record_known == NULL) {
+        free(m->records);
+        free(m->record_known);
+        m->records = NULL;
+        m->record_known = NULL;
+        return QI_MIRROR_E_NOMEM;
+    }
+    return QI_MIRROR_OK;
+}
+
+static void
+mark_record(struct qi_mirror *m, uint64_t number, int known)
+{
+    uint64_t place = number & (m->limits.records - 1);
+    uint8_t bit = (uint8_t)(1u << (place & 7));
+
+    if (known) {
+        m->record_known[place >> 3] |= bit;
+    }
+    else {
+        m->record_known[place >> 3] &= (uint8_t)~bit;
+    }
+}
+
+/* What lies between the end and `number` is lost. */
+static void
+skip_to(struct qi_mirror *m, uint64_t number)
+{
+    uint64_t missing = number - m->record_end;
+
+    m->lost += missing;
+    if (missing > m->limits.records) {
+        missing = m->limits.records;
+    }
+    for (uint64_t i = number - missing; i < number; i++) {
+        mark_record(m, i, 0);
+    }
+    m->record_end = number;
+}
+
+int
+qi_mirror_put_record(struct qi_mirror *m, uint64_t number, const struct qi_record *record)
+{
+    int status = make_records(m);
+
+    if (status < 0) {
+        return status;
+    }
+    if (number < m->record_end) {
+        return QI_MIRROR_OK; /* seen on an earlier connection */
+    }
+    if (number > m->record_end) {
+        skip_to(m, number);
+    }
+    m->records[number & (m->limits.records - 1)] = *record;
+    mark_record(m, number, 1);
+    m->record_end = number + 1;
+    return QI_MIRROR_OK;
+}
+
+void
+qi_mirror_put_gap(struct qi_mirror *m, uint64_t first, uint64_t count)
+{
+    uint64_t end = first + count;
+
+    if (end > m->record_end && end >= first && make_records(m) == QI_MIRROR_OK) {
+        skip_to(m, end);
+    }
+}
+
+/*********** a segment that was left ***********/
+
+static int
+load_rows(struct qi_mirror *m, const struct qi_view *view)
+{
+    uint32_t used = qi_view_slots_used(view);
+
+    for (uint32_t i = 0; i < used; i++) {
+        struct qi_slot slot;
+        const struct qi_column *columns;
+        (void)qi_view_slot(view, i, &slot);
+        unsigned n = qi_columns(slot.kind, &columns);
+        if (n == 0 || slot.id == 0) {
+            continue;
+        }
+        struct qi_wire_row row = {
+            .kind = slot.kind, .state = slot.state, .loop = slot.loop, .id = slot.id};
+        row.columns = n;
+        for (unsigned j = 0; j < n; j++) {
+            row.column[j] = qi_column_value(&columns[j], &slot);
+        }
+        int status = qi_mirror_put_row(m, &row);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return QI_MIRROR_OK;
+}
+
+static int
+load_entries(struct qi_mirror *m, const struct qi_view *view)
+{
+    struct qi_arena_place place = {0};
+    struct qi_entry entry;
+
+    while (qi_view_next_entry(view, &place, &entry)) {
+        uint8_t bytes[QI_ENTRY_BYTES_MAX];
+        struct qi_encoder encoder;
+        struct qi_value value;
+        struct qi_wire_entry wire;
+        size_t used;
+        /* By way of the wire: one decoder judges both. */
+        qi_encoder_init(&encoder, bytes, sizeof(bytes));
+        qi_encode_begin(&encoder, QI_MSG_INTERN, 0, 1);
+        size_t start = encoder.size;
+        if (!qi_encode_entry(&encoder, &entry) || encoder.failed
+            || qi_value_decode(bytes + start, encoder.size - start, &value, &used) < 0
+            || !qi_entry_decode(&value, &wire)) {
+            continue;
+        }
+        int status = qi_mirror_put_entry(m, &wire);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return QI_MIRROR_OK;
+}
+
+static int
+load_records(struct qi_mirror *m, const struct qi_view *view)
+{
+    struct qi_record records[256];
+    uint64_t position = qi_view_oldest(view);
+    uint64_t lost;
+    size_t n;
+
+    qi_mirror_put_gap(m, 0, position);
+    while ((n = qi_view_records(view, &position, records, 256, &lost)) > 0) {
+        uint64_t first = position - n;
+        for (size_t i = 0; i < n; i++) {
+            int status = qi_mirror_put_record(m, first + i, &records[i]);
+            if (status < 0) {
+                return status;
+            }
+        }
+    }
+    return QI_MIRROR_OK;
+}
+
+int
+qi_mirror_load_segment(struct qi_mirror *m, const struct qi_view *view)
+{
+    qi_mirror_drop_entries(m);
+    int status = load_entries(m, view);
+    if (status == QI_MIRROR_OK) {
+        qi_mirror_begin_snapshot(m);
+        status = load_rows(m, view);
+        qi_mirror_end_snapshot(m);
+    }
+    return status == QI_MIRROR_OK ? load_records(m, view) : status;
+}
+
+/*********** reading ***********/
+
+uint64_t
+qi_mirror_rev(const struct qi_mirror *m)
+{
+    return m->rev;
+}
+
+uint32_t
+qi_mirror_live(const struct qi_mirror *m)
+{
+    return m->live;
+}
+
+uint32_t
+qi_mirror_ended(const struct qi_mirror *m)
+{
+    return m->ended;
+}
+
+size_t
+qi_mirror_bytes(const struct qi_mirror *m)
+{
+    size_t records = m->records == NULL ? 0 : m->limits.records * sizeof(*m->records);
+
+    return sizeof(*m) + (m->live + (size_t)m->ended) * sizeof(struct qi_mirror_row)
+           + m->table.capacity * sizeof(*m->table.cells) + m->entry_bytes
+           + m->entries_capacity * sizeof(*m->entries)
+           + m->ids_capacity * sizeof(*m->entry_of_id)
+           + m->limits.removals * sizeof(*m->removals) + records;
+}
+
+const struct qi_mirror_row *
+qi_mirror_newest(const struct qi_mirror *m)
+{
+    return m->newest;
+}
+
+const struct qi_mirror_row *
+qi_mirror_find(const struct qi_mirror *m, unsigned kind, uint64_t id)
+{
+    return *cell_of(&m->table, kind, id);
+}
+
+int
+qi_mirror_next_removal(const struct qi_mirror *m, uint64_t *place,
+                       struct qi_mirror_removal *ret_removal)
+{
+    if (*place < m->forgotten_rev) {
+        return -1;
+    }
+    uint64_t low = m->removed > m->limits.removals ? m->removed - m->limits.removals : 0;
+    uint64_t high = m->removed;
+    while (low < high) { /* the first one after *place */
+        uint64_t middle = low + (high - low) / 2;
+        if (m->removals[middle & (m->limits.removals - 1)].rev <= *place) {
+            low = middle + 1;
+        }
+        else {
+            high = middle;
+        }
+    }
+    if (low == m->removed) {
+        return 0;
+    }
+    *ret_removal = m->removals[low & (m->limits.removals - 1)];
+    *place = ret_removal->rev;
+    return 1;
+}
+
+uint32_t
+qi_mirror_entries(const struct qi_mirror *m)
+{
+    return m->entries_len;
+}
+
+const struct qi_mirror_entry *
+qi_mirror_entry(const struct qi_mirror *m, uint32_t index)
+{
+    return &m->entries[index];
+}
+
+const struct qi_mirror_entry *
+qi_mirror_find_entry(const struct qi_mirror *m, uint32_t id)
+{
+    if (id >= m->ids_capacity || m->entry_of_id[id] == 0) {
+        return NULL;
+    }
+    return &m->entries[m->entry_of_id[id] - 1];
+}
+
+uint32_t
+qi_mirror_entry_epoch(const struct qi_mirror *m)
+{
+    return m->entry_epoch;
+}
+
+uint64_t
+qi_mirror_record_end(const struct qi_mirror *m)
+{
+    return m->record_end;
+}
+
+uint64_t
+qi_mirror_record_begin(const struct qi_mirror *m)
+{
+    return m->record_end > m->limits.records ? m->record_end - m->limits.records : 0;
+}
+
+const struct qi_record *
+qi_mirror_record(const struct qi_mirror *m, uint64_t number)
+{
+    if (m->records == NULL || number >= m->record_end
+        || number < qi_mirror_record_begin(m)) {
+        return NULL;
+    }
+    uint64_t place = number & (m->limits.records - 1);
+    int known = m->record_known[place >> 3] >> (place & 7) & 1;
+    return known ? &m->records[place] : NULL;
+}
+
+uint64_t
+qi_mirror_lost(const struct qi_mirror *m)
+{
+    return m->lost;
+}

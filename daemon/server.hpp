@@ -1,0 +1,72 @@
+// server.hpp - who is connected, and what everybody together may use.
+#ifndef QI_DAEMON_SERVER_HPP
+#define QI_DAEMON_SERVER_HPP
+
+#include "application.hpp"
+#include "session.hpp"
+#include "tool.hpp"
+
+#include <QElapsedTimer>
+#include <QList>
+#include <QLocalServer>
+#include <QObject>
+#include <QTimer>
+
+#include <utility>
+#include <vector>
+
+namespace qi {
+
+class Server : public QObject {
+    Q_OBJECT
+
+public:
+    struct Options {
+        QByteArray directory; // the runtime directory
+        QByteArray address;   // of the socket, within it
+        int idleExitMs = 0;   // without sessions for so long: quit; 0: never
+    };
+
+    explicit Server(const Options &options, QObject *parent = nullptr);
+    ~Server() override;
+
+    // Takes the lock and listens.  False: *error says why; *running: another daemon does.
+    bool listen(QByteArray *error, bool *running);
+    void shutDown();
+
+    const QList<Application *> &applications() const { return m_applications; }
+    Application *application(quint64 pid) const;
+    void updateRates();
+    std::vector<std::pair<QByteArray, uint64_t>> counters() const;
+
+    static constexpr int MaxSessions = 512;
+    static constexpr int MaxUnknown = 64; // in their handshake
+    static constexpr int MaxDead = 16;    // applications kept after their end
+
+private:
+    void accept();
+    bool isOurs(QLocalSocket *socket) const;
+    void welcomed(Session *session);
+    void sessionClosed(Session *session, const QByteArray &why);
+    void applicationKnown(Application *application);
+    void applicationGone(Application *application, const QByteArray &why);
+    void forget(Application *application);
+    void watchIdle();
+
+    Options m_options;
+    QByteArray m_key;
+    int m_lock = -1;
+    QLocalServer m_listener;
+    QHash<Session *, Tool *> m_tools;
+    QHash<Session *, Application *> m_connected; // applications, known or not
+    QList<Session *> m_sessions;
+    QList<Application *> m_applications; // that have said what they are; dead ones too
+    quint32 m_lastNumber = 0;
+    QTimer m_idle;
+    uint64_t m_accepted = 0, m_refused = 0;
+    QElapsedTimer m_started;
+};
+
+} // namespace qi
+
+#endif

@@ -1,0 +1,83 @@
+// session.hpp - one connection: bytes, frames, the handshake, limits.
+//
+// A session knows no rows: once its peer is welcomed, its frames go to the Application or
+// Tool that was made for it.  A violation costs the peer its session, with one line in the
+// log, and nothing else.
+#ifndef QI_DAEMON_SESSION_HPP
+#define QI_DAEMON_SESSION_HPP
+
+#include "hmac.h"
+#include "wire.h"
+
+#include <QByteArray>
+#include <QLocalSocket>
+#include <QObject>
+#include <QTimer>
+
+namespace qi {
+
+enum class Role { None, App, Observe, Control };
+
+// What a welcomed peer is to the daemon.
+class Peer {
+public:
+    virtual ~Peer() = default;
+    // A decoded frame; false: it was not allowed (the reason goes into *error).
+    virtual bool take(const qi_frame &frame, QByteArray *error) = 0;
+    // The socket took bytes: there may be room for more.
+    virtual void roomForMore() {}
+};
+
+class Session : public QObject {
+    Q_OBJECT
+
+public:
+    // Takes the socket over.
+    Session(QLocalSocket *socket, quint32 number, const QByteArray &key, QObject *parent);
+    ~Session() override;
+
+    quint32 number() const { return m_number; }
+    Role role() const { return m_role; }
+    QByteArray client() const { return m_client; }
+    bool isOpen() const { return !m_closed; }
+
+    void start();                  // sends HELLO
+    void setPeer(Peer *peer);      // borrowed; after welcomed()
+    void send(QByteArrayView frame);
+    qint64 unsent() const;         // bytes that the socket has not taken
+    void refuse(unsigned code, const QByteArray &text);
+    void violation(const QByteArray &what);
+    void close(const QByteArray &why);
+
+    static constexpr int HandshakeMs = 5000;
+    static constexpr int NoProgressMs = 30000;
+    static constexpr qint64 ReadAtOnce = 256 * 1024;
+    static constexpr qint64 MaxUnsent = 4 * 1024 * 1024;
+
+Q_SIGNALS:
+    void welcomed(qi::Session *session);
+    void closed(qi::Session *session, const QByteArray &why);
+
+private:
+    void read();
+    void takeFrames();
+    void takePayload(const uint8_t *payload, size_t size);
+    void authenticate(const qi_frame &frame);
+    bool isKnownRole(const QByteArray &role);
+    void progress(qint64 bytes);
+
+    QLocalSocket *m_socket;
+    quint32 m_number;
+    QByteArray m_key;
+    uint8_t m_nonce[QI_NONCE_SIZE];
+    qi_splitter m_splitter;
+    Role m_role = Role::None;
+    QByteArray m_client;
+    Peer *m_peer = nullptr;
+    QTimer m_deadline; // of the handshake, then of progress
+    bool m_closed = false;
+};
+
+} // namespace qi
+
+#endif

@@ -1,0 +1,358 @@
+#include "tool.hpp"
+
+#include "frame.hpp"
+#include "server.hpp"
+
+#include <QPointer>
+
+#include <algorithm>
+
+namespace qi {
+
+namespace {
+
+QByteArray textOf(const qi_frame &frame, unsigned key)
+{
+    const qi_value &value = frame.fields[key];
+    if (value.type != QI_VALUE_TEXT) {
+        return {};
+    }
+    return {reinterpret_cast<const char *>(value.bytes), qsizetype(value.size)};
+}
+
+void encodeProcess(Frame &frame, const Application *application)
+{
+    qi_encode_map(*frame, application->processFields());
+    qi_encode_raw(*frame, application->process().constData(),
+                  size_t(application->process().size()));
+}
+
+} // namespace
+
+Tool::Tool(Session *session, Server *server, QObject *parent)
+    : QObject(parent), m_session(session), m_server(server)
+{
+    session->setPeer(this);
+    m_timer.setSingleShot(true);
+    m_timer.setTimerType(Qt::PreciseTimer);
+    connect(&m_timer, &QTimer::timeout, this, &Tool::pump);
+    for (Application *application : m_server->applications()) {
+        tellUp(application);
+    }
+}
+
+bool Tool::take(const qi_frame &frame, QByteArray *error)
+{
+    switch (frame.message) {
+    case QI_MSG_PING:
+        result(frame.seq, true);
+        return true;
+    case QI_MSG_LIST:
+        list(frame.seq, false);
+        return true;
+    case QI_MSG_CRASHES:
+        list(frame.seq, true);
+        return true;
+    case QI_MSG_STATS:
+        stats(frame.seq);
+        return true;
+    case QI_MSG_SUBSCRIBE:
+        return subscribe(frame, error);
+    case QI_MSG_UNSUBSCRIBE:
+        unsubscribe(uint32_t(qi_frame_uint(&frame, QI_KEY_UNSUBSCRIBE_sub, 0)));
+        result(frame.seq, true);
+        return true;
+    case QI_MSG_SET_LEVEL:
+    case QI_MSG_CANCEL:
+    case QI_MSG_STACK:
+        return change(frame);
+    case QI_MSG_RESULT:
+        return true;
+    default:
+        result(frame.seq, false, "this daemon cannot do that");
+        return true;
+    }
+}
+
+// --- requests
+
+void Tool::result(uint32_t seq, bool ok, const QByteArray &error, const QByteArray &text)
+{
+    Frame frame(QI_MSG_RESULT, seq, 1u + !error.isEmpty() + !text.isEmpty());
+    frame.flag(QI_KEY_RESULT_ok, ok);
+    if (!error.isEmpty()) {
+        frame.text(QI_KEY_RESULT_error, error);
+    }
+    if (!text.isEmpty()) {
+        frame.text(QI_KEY_RESULT_value, text);
+    }
+    m_session->send(frame.done());
+}
+
+void Tool::list(uint32_t seq, bool crashes)
+{
+    Frame frame(QI_MSG_RESULT, seq, 2);
+    frame.flag(QI_KEY_RESULT_ok, true);
+    qi_encode_key(*frame, QI_KEY_RESULT_value);
+    size_t place = qi_encode_open_list(*frame);
+    uint32_t n = 0;
+    for (const Application *application : m_server->applications()) {
+        if (crashes ? application->cause() != "died" : !application->isAlive()) {
+            continue;
+        }
+        qi_encode_map(*frame, 3);
+        frame.number(QI_KEY_PROC_UP_pid, application->pid());
+        qi_encode_key(*frame, QI_KEY_PROC_UP_process);
+        encodeProcess(frame, application);
+        frame.number(QI_KEY_PROC_UP_session, application->number());
+        n++;
+    }
+    qi_encode_close_list(*frame, place, n);
+    m_session->send(frame.done());
+}
+
+void Tool::stats(uint32_t seq)
+{
+    const auto counters = m_server->counters();
+    Frame frame(QI_MSG_RESULT, seq, 2);
+
+    frame.flag(QI_KEY_RESULT_ok, true);
+    qi_encode_key(*frame, QI_KEY_RESULT_value);
+    qi_encode_map(*frame, uint32_t(counters.size()));
+    for (const auto &[name, value] : counters) {
+        qi_encode_text(*frame, name.constData(), size_t(name.size()));
+        qi_encode_uint(*frame, value);
+    }
+    m_session->send(frame.done());
+}
+
+// SET_LEVEL, CANCEL and STACK are passed on to the application.
+bool Tool::change(const qi_frame &frame)
+{
+    unsigned pidKey = frame.message == QI_MSG_SET_LEVEL ? QI_KEY_SET_LEVEL_pid
+                      : frame.message == QI_MSG_CANCEL  ? QI_KEY_CANCEL_pid
+                                                        : QI_KEY_STACK_pid;
+    Application *application = m_server->application(qi_frame_uint(&frame, pidKey, 0));
+    uint32_t seq = frame.seq;
+
+    if (frame.message != QI_MSG_STACK && m_session->role() != Role::Control) {
+        result(seq, false, "this needs the role control");
+        return true;
+    }
+    if (application == nullptr || !application->isAlive()) {
+        result(seq, false, "there is no such application");
+        return true;
+    }
+    if (frame.message == QI_MSG_CANCEL && !application->accepts()) {
+        result(seq, false,
+               "the application does not let tools cancel tasks: enable(control=True)");
+        return true;
+    }
+    uint64_t task = frame.message == QI_MSG_CANCEL
+                        ? qi_frame_uint(&frame, QI_KEY_CANCEL_task, 0)
+                    : frame.message == QI_MSG_STACK
+                        ? qi_frame_uint(&frame, QI_KEY_STACK_task, 0)
+                        : 0;
+    int level = frame.message == QI_MSG_SET_LEVEL
+                    ? int(qi_frame_uint(&frame, QI_KEY_SET_LEVEL_level, 0) & 0xff)
+                    : 0;
+    QByteArray message = frame.message == QI_MSG_CANCEL
+                             ? textOf(frame, QI_KEY_CANCEL_message).left(255)
+                             : QByteArray();
+    QPointer<Tool> tool(this);
+    application->request(frame.message, task, level, message,
+                         [tool, seq](bool ok, const QByteArray &error,
+                                     const QByteArray &value) {
+                             if (!tool.isNull()) {
+                                 tool->result(seq, ok, error, value);
+                             }
+                         });
+    return true;
+}
+
+// --- subscriptions
+
+bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
+{
+    Subscription subscription;
+
+    if (m_subscriptions.size() >= MaxSubscriptions) {
+        *error = "too many subscriptions";
+        return false;
+    }
+    subscription.number = uint32_t(qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_sub, 0));
+    subscription.pid = qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_pid, 0);
+    subscription.seq = frame.seq;
+    FeedOptions &options = subscription.options;
+    options.hz = unsigned(qBound(uint64_t(1),
+                                 qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_hz, 20),
+                                 uint64_t(QI_RATE_MAX)));
+    options.events = qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_events, 0) != 0;
+    options.history = qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_history, 0) != 0;
+    const qi_value &kinds = frame.fields[QI_KEY_SUBSCRIBE_kinds];
+    if (kinds.type == QI_VALUE_LIST) {
+        qi_cursor cursor = qi_cursor_in(&kinds);
+        qi_value value;
+        uint64_t kind;
+        options.kinds = 0;
+        while (qi_cursor_next(&cursor, &value)) {
+            if (qi_value_uint(&value, &kind) && kind < 64) {
+                options.kinds |= uint64_t(1) << kind;
+            }
+        }
+    }
+    unsubscribe(subscription.number);
+    m_subscriptions.push_back(subscription);
+    for (Application *application : m_server->applications()) {
+        follow(subscription, application);
+    }
+    m_server->updateRates();
+    pump();
+    return true;
+}
+
+void Tool::unsubscribe(uint32_t number)
+{
+    auto isIts = [number](const auto &feed) { return feed->sub() == number; };
+    m_feeds.erase(std::remove_if(m_feeds.begin(), m_feeds.end(), isIts), m_feeds.end());
+    m_subscriptions.erase(
+        std::remove_if(m_subscriptions.begin(), m_subscriptions.end(),
+                       [number](const Subscription &s) { return s.number == number; }),
+        m_subscriptions.end());
+    m_server->updateRates();
+}
+
+void Tool::follow(const Subscription &subscription, Application *application)
+{
+    if (subscription.pid == 0 || subscription.pid == application->pid()) {
+        m_feeds.push_back(std::make_unique<Feed>(m_session, application,
+                                                 &m_interned[application],
+                                                 subscription.number,
+                                                 subscription.options));
+    }
+}
+
+// A subscription is answered once the snapshots of the applications that are there are
+// out.  An application that has not sent its own yet is not waited for if it is dead.
+void Tool::answerSubscriptions()
+{
+    for (Subscription &subscription : m_subscriptions) {
+        if (subscription.answered) {
+            continue;
+        }
+        bool waiting = std::any_of(
+            m_feeds.begin(), m_feeds.end(), [&subscription](const auto &feed) {
+                return feed->sub() == subscription.number && !feed->isBegun()
+                       && feed->application()->isAlive();
+            });
+        if (!waiting) {
+            subscription.answered = true;
+            result(subscription.seq, true);
+        }
+    }
+}
+
+void Tool::pump()
+{
+    if (m_pumping || !m_session->isOpen()) {
+        return;
+    }
+    m_pumping = true;
+    int next = -1;
+    for (const auto &feed : m_feeds) {
+        int ms = feed->pump();
+        if (ms >= 0 && (next < 0 || ms < next)) {
+            next = ms;
+        }
+    }
+    answerSubscriptions();
+    m_pumping = false;
+    if (next >= 0) {
+        m_timer.start(next);
+    }
+}
+
+unsigned Tool::rateFor(const Application *application, bool *events) const
+{
+    unsigned hz = 0;
+    for (const auto &feed : m_feeds) {
+        if (feed->application() == application) {
+            hz = std::max(hz, feed->options().hz);
+            *events = *events || feed->options().events;
+        }
+    }
+    return hz;
+}
+
+// --- applications
+
+void Tool::tellUp(Application *application)
+{
+    Frame frame(QI_MSG_PROC_UP, 0, 3);
+    frame.number(QI_KEY_PROC_UP_pid, application->pid());
+    qi_encode_key(*frame, QI_KEY_PROC_UP_process);
+    encodeProcess(frame, application);
+    frame.number(QI_KEY_PROC_UP_session, application->number());
+    m_session->send(frame.done());
+    if (!application->isAlive()) {
+        tellDown(application);
+    }
+}
+
+void Tool::tellDown(Application *application)
+{
+    Frame frame(QI_MSG_PROC_DOWN, 0, 3);
+    frame.number(QI_KEY_PROC_DOWN_pid, application->pid())
+        .text(QI_KEY_PROC_DOWN_cause, application->cause())
+        .text(QI_KEY_PROC_DOWN_segment, application->segment());
+    m_session->send(frame.done());
+}
+
+void Tool::applicationUp(Application *application)
+{
+    tellUp(application);
+    for (const Subscription &subscription : m_subscriptions) {
+        follow(subscription, application);
+    }
+}
+
+void Tool::applicationChanged(Application *application)
+{
+    auto follows = [application](const auto &feed) {
+        return feed->application() == application;
+    };
+    if (std::any_of(m_feeds.begin(), m_feeds.end(), follows)) {
+        pump();
+    }
+}
+
+void Tool::applicationDown(Application *application)
+{
+    applicationChanged(application);
+    tellDown(application);
+    pump();
+}
+
+void Tool::applicationForgotten(Application *application)
+{
+    auto follows = [application](const auto &feed) {
+        return feed->application() == application;
+    };
+    m_feeds.erase(std::remove_if(m_feeds.begin(), m_feeds.end(), follows), m_feeds.end());
+    m_interned.erase(application);
+}
+
+void Tool::stalled(Application *application, const QByteArray &fields, uint32_t count)
+{
+    if (m_session->unsent() > Session::ReadAtOnce) {
+        return; // a slow tool learns it from the rows
+    }
+    Frame frame(QI_MSG_STALL_NOTE, 0, 2);
+    frame.number(QI_KEY_STALL_NOTE_pid, application->pid());
+    qi_encode_key(*frame, QI_KEY_STALL_NOTE_stall);
+    qi_encode_map(*frame, count);
+    qi_encode_raw(*frame, fields.constData(), size_t(fields.size()));
+    m_session->send(frame.done());
+}
+
+} // namespace qi

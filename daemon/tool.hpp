@@ -1,0 +1,72 @@
+// tool.hpp - a connected tool: its requests and its subscriptions.
+#ifndef QI_DAEMON_TOOL_HPP
+#define QI_DAEMON_TOOL_HPP
+
+#include "feed.hpp"
+#include "session.hpp"
+
+#include <QObject>
+#include <QTimer>
+
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace qi {
+
+class Server;
+
+class Tool : public QObject, public Peer {
+    Q_OBJECT
+
+public:
+    Tool(Session *session, Server *server, QObject *parent);
+
+    bool take(const qi_frame &frame, QByteArray *error) override;
+    void roomForMore() override { pump(); }
+
+    void applicationUp(Application *application);
+    void applicationChanged(Application *application);
+    void applicationDown(Application *application);
+    void applicationForgotten(Application *application);
+    void stalled(Application *application, const QByteArray &fields, uint32_t count);
+
+    // The highest rate that a subscription of this tool wants of an application; 0: none.
+    unsigned rateFor(const Application *application, bool *events) const;
+
+    static constexpr size_t MaxSubscriptions = 64;
+
+private:
+    struct Subscription {
+        uint32_t number;
+        uint64_t pid; // 0: all
+        FeedOptions options;
+        bool answered = false;
+        uint32_t seq = 0; // of the request that waits for its answer
+    };
+
+    void pump();
+    bool subscribe(const qi_frame &frame, QByteArray *error);
+    void unsubscribe(uint32_t number);
+    void follow(const Subscription &subscription, Application *application);
+    void answerSubscriptions();
+    bool change(const qi_frame &frame);
+    void list(uint32_t seq, bool crashes);
+    void stats(uint32_t seq);
+    void result(uint32_t seq, bool ok, const QByteArray &error = {},
+                const QByteArray &text = {});
+    void tellUp(Application *application);
+    void tellDown(Application *application);
+
+    Session *m_session;
+    Server *m_server;
+    std::vector<Subscription> m_subscriptions;
+    std::vector<std::unique_ptr<Feed>> m_feeds;
+    std::map<Application *, Interned> m_interned;
+    QTimer m_timer;
+    bool m_pumping = false;
+};
+
+} // namespace qi
+
+#endif
