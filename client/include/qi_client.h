@@ -80,7 +80,7 @@ const char *qi_client_last_error(void);
 
 /* Takes a slot for a new entity, zeroed, with a new id, not yet visible: fill it between
    qi_row_begin() and qi_row_end().  QI_NO_SLOT when all are in use; the id is new all the
-   same.  A LOOP gets its number from its id: `loop` is ignored (0 from the 33rd on).
+   same.  A LOOP is given its number: 1 to QI_SEGMENT_LOOPS are looked at for stalls.
    ret_id may be NULL. */
 uint32_t qi_row_new(qi_client *client, unsigned kind, unsigned loop, uint64_t *ret_id);
 

@@ -199,7 +199,7 @@ ids_are_of_their_kind_and_never_used_again(void)
 }
 
 static void
-a_loop_row_has_its_own_number(void)
+a_loop_row_has_the_number_it_is_given(void)
 {
     qi_client *c = open_client();
     struct qi_view view;
@@ -207,16 +207,19 @@ a_loop_row_has_its_own_number(void)
 
     view_of(c, &view);
     for (uint32_t i = 1; i <= QI_SEGMENT_LOOPS + 1; i++) {
-        uint32_t index = qi_row_new(c, QI_LOOP, 99, NULL);
+        uint32_t index = qi_row_new(c, QI_LOOP, i, NULL);
         (void)qi_row_begin(c, index);
         qi_row_end(c, index);
         CHECK_INT(qi_view_slot(&view, index, &seen), QI_VIEW_OK);
-        CHECK_INT(seen.loop, i <= QI_SEGMENT_LOOPS ? i : 0);
+        CHECK_INT(seen.loop, i);
         CHECK_INT(seen.id, i);
+        CHECK_INT(qi_row_loop(c, index), i);
+        CHECK_INT(qi_row_kind(c, index), QI_LOOP);
     }
     CHECK_INT(c->loop_slots[4], 5);
     qi_row_retire(c, 4, QI_LOOP_IS_CLOSED);
     CHECK_INT(c->loop_slots[4], 0);
+    CHECK_INT(qi_row_kind(c, QI_NO_SLOT), 0);
     qi_client_close(c, 1000, 0);
 }
 
@@ -781,7 +784,7 @@ main(void)
     RUN(a_directory_that_others_may_enter_is_refused);
     RUN(a_row_is_seen_after_its_end);
     RUN(ids_are_of_their_kind_and_never_used_again);
-    RUN(a_loop_row_has_its_own_number);
+    RUN(a_loop_row_has_the_number_it_is_given);
     RUN(an_ended_row_stays_readable);
     RUN(rows_without_a_slot_are_counted);
     RUN(a_full_file_system_is_a_counted_loss);

@@ -482,7 +482,7 @@ two_loops_are_two_rows(void)
     qi_client *c = connected(0, 0, 50, 0);
 
     for (int i = 0; i < 2; i++) {
-        uint32_t index = qi_row_new(c, QI_LOOP, 0, NULL);
+        uint32_t index = qi_row_new(c, QI_LOOP, (unsigned)i + 1, NULL);
         struct qi_slot *slot = qi_row_begin(c, index);
         QI_PUT(slot->state, QI_LOOP_IDLE);
         QI_PUT(slot->row.loop_.tasks, i + 10);
@@ -810,7 +810,7 @@ static void
 a_stall_is_told_at_its_start_and_its_end(void)
 {
     qi_client *c = connected(0, 0, 0, 0);
-    uint32_t index = qi_row_new(c, QI_LOOP, 0, NULL);
+    uint32_t index = qi_row_new(c, QI_LOOP, 1, NULL);
 
     /* Long ago, so that the threshold is passed whatever the clock says. */
     set_busy(c, index, QI_LOOP_BUSY, 5);
