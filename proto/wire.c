@@ -766,6 +766,9 @@ qi_frame_uint(const struct qi_frame *frame, unsigned key, uint64_t otherwise)
 {
     uint64_t number = 0;
 
+    if (frame->fields[key].type == QI_VALUE_BOOL) {
+        return frame->fields[key].u;
+    }
     return qi_value_uint(&frame->fields[key], &number) ? number : otherwise;
 }
 

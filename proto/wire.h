@@ -190,7 +190,7 @@ int qi_cursor_next(struct qi_cursor *cursor, struct qi_value *ret_value);
 int qi_value_uint(const struct qi_value *value, uint64_t *ret_number);
 int qi_value_int(const struct qi_value *value, int64_t *ret_number);
 
-/* A field's number, or `otherwise` where it is absent. */
+/* A field's number (of a boolean: 0 or 1), or `otherwise` where it is absent. */
 uint64_t qi_frame_uint(const struct qi_frame *frame, unsigned key, uint64_t otherwise);
 int64_t qi_frame_int(const struct qi_frame *frame, unsigned key, int64_t otherwise);
 /* Is the field there, a text, and equal to this one? */

@@ -122,6 +122,8 @@ async def _fetch(options: argparse.Namespace, kinds: list[int]) -> list[Process]
     from .feed import connect
 
     async with connect(options.socket, start=True) as feed:
+        if feed.started:
+            await feed.wait_for_applications()
         pid = getattr(options, "pid", None)
         if pid is not None:
             known = [row["pid"] for row in await feed.list()]

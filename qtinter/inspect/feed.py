@@ -26,7 +26,7 @@ from . import wire
 from .._version import __version__
 from .errors import IncompatibleError, InspectError
 from .model import Process
-from .segment import runtime_directory
+from .segment import running_applications, runtime_directory
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,6 +35,7 @@ SOCKET_NAME = "qtinterd.sock"
 HANDSHAKE_SECONDS = 5.0
 START_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
+APPLICATION_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Feed:
         )
         self.role = role
         self.server = ""
+        self.started = False
         self.processes: dict[int, Process] = {}
         self._start = start
         self._reader: asyncio.StreamReader | None = None
@@ -97,6 +99,8 @@ class Feed:
         self._subs = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._begun: dict[tuple[int, int], asyncio.Future[None]] = {}
+        self._directory = os.path.dirname(self.address)
+        self._news = asyncio.Event()
         self._changes: asyncio.Queue[Change | None] = asyncio.Queue()
         self._receiver: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
@@ -112,6 +116,7 @@ class Feed:
                     f"no daemon listens on {self.address}; start one with qtinterd"
                 ) from exc
             await _start_daemon(self.address)
+            self.started = True
             await self._open()
         try:
             await asyncio.wait_for(self._handshake(), HANDSHAKE_SECONDS)
@@ -164,7 +169,7 @@ class Feed:
                 f"{hello['minor']}, this tool {wire.MAJOR}.{wire.MINOR}"
             )
         self.server = hello["server"]
-        key = wire.read_key(os.path.dirname(self.address))
+        key = wire.read_key(self._directory)
         nonce = os.urandom(32)
         self._send(
             "AUTH",
@@ -189,6 +194,22 @@ class Feed:
         if self._writer is None:
             raise InspectError("the connection is closed")
         self._writer.write(wire.encode(name, seq, **fields))
+
+    async def wait_for_applications(self) -> None:
+        """Wait until the applications have found a daemon that was just started.
+
+        They look for one about once a second.  Which there are, their segments tell.
+        """
+        wanted = set(running_applications(self._directory))
+        try:
+            await asyncio.wait_for(self._until_known(wanted), APPLICATION_SECONDS)
+        except asyncio.TimeoutError:
+            pass  # one of them is connected elsewhere, or hangs in its start
+
+    async def _until_known(self, wanted: set[int]) -> None:
+        while not wanted <= set(self.processes):
+            self._news.clear()
+            await self._news.wait()
 
     # --- requests
 
@@ -326,6 +347,7 @@ class Feed:
         process = self._process(fields["pid"])
         process.info.update(info)
         process.alive = True
+        self._news.set()
         self._tell("up", fields["pid"], fields)
 
     def _on_proc_down(self, fields: dict[str, Any]) -> None:

@@ -62,6 +62,17 @@ def segments(directory: str | None = None) -> list[str]:
     return sorted(glob.glob(pattern), key=_mtime, reverse=True)
 
 
+def running_applications(directory: str | None = None) -> list[int]:
+    """Pids of the processes that run and have a segment in the runtime directory."""
+    found = []
+    for path in segments(directory):
+        pid, _, rest = os.path.basename(path).partition("-")
+        start = rest.partition(".")[0].partition("-")[0]
+        if pid.isdigit() and start.isdigit() and is_running(int(pid), int(start)):
+            found.append(int(pid))
+    return found
+
+
 def _mtime(path: str) -> float:
     try:
         return os.stat(path).st_mtime
