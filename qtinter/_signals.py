@@ -279,8 +279,6 @@ class signalwait:
         self._subscription = _Subscription(
             self._signal, wait.emitted, wait.gone, self._sender, "signalwait"
         )
-        if self._subscription.record is not None:
-            self._subscription.record.waits(future)
         self._future = future
         self._signal = self._sender = None
         return self
@@ -306,11 +304,30 @@ class signalwait:
                 "async with signalwait(signal) as wait: ...; await wait"
             )
         if not self._future.done():
-            # Not the future itself: cancelling this await must not end the wait.
-            yield from asyncio.wait([self._future]).__await__()
+            yield from self._until_done().__await__()
         if self._future.cancelled():
             raise RuntimeError("the block of this signalwait has been left")
         return self._future.result()
+
+    async def _until_done(self) -> None:
+        """Waits for the future; cancelling this does not cancel that."""
+        assert self._future is not None
+        waiter = self._future.get_loop().create_future()
+
+        def wake(_: Any) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        record = None if self._subscription is None else self._subscription.record
+        if record is not None:
+            record.waits(waiter)
+        self._future.add_done_callback(wake)
+        try:
+            await waiter
+        finally:
+            self._future.remove_done_callback(wake)
+            if record is not None:
+                record.waits_no_more(waiter)
 
 
 # --- many emissions ------------------------------------------------------------------
@@ -320,7 +337,8 @@ class _Buffer:
     """What arrived and was not taken yet; knows nothing of the stream that reads it."""
 
     __slots__ = (
-        "astuple", "dropped", "end", "ended", "items", "maxsize", "overflow", "waiters"
+        "astuple", "dropped", "end", "ended", "items", "maxsize", "overflow", "record",
+        "waiters",
     )  # fmt: skip
 
     def __init__(self, maxsize: int, overflow: str) -> None:
@@ -328,6 +346,7 @@ class _Buffer:
         self.maxsize = maxsize
         self.overflow = overflow
         self.dropped = 0
+        self.record: Any = None  # of the inspector
         self.ended = False
         self.end: BaseException | None = None  # raised once the items are taken
         self.waiters: collections.deque[asyncio.Future[None]] = collections.deque()
@@ -336,9 +355,16 @@ class _Buffer:
         if self.ended:
             return
         if 0 < self.maxsize <= len(self.items) and not self._make_room():
+            self.tell(False)
             return
         self.items.append(_value_of(args, False))
+        self.tell(True)
         self._wake_one()
+
+    def tell(self, pushed: bool) -> None:
+        """Tells the inspector what is in the buffer."""
+        if self.record is not None:
+            self.record.buffered(len(self.items), self.dropped, pushed)
 
     def _make_room(self) -> bool:
         self.dropped += 1
@@ -421,6 +447,7 @@ class asyncsignalstream:
             sender,
             "asyncsignalstream",
         )
+        self._buffer.record = self._subscription.record
 
     def __del__(self) -> None:
         # Not reached by way of the connection: that knows the buffer only.
@@ -455,7 +482,11 @@ class asyncsignalstream:
                 raise
             finally:
                 buffer.waiters.remove(waiter)
-        return buffer.items.popleft()
+                if record is not None:
+                    record.waits_no_more(waiter)
+        item = buffer.items.popleft()
+        buffer.tell(False)
+        return item
 
     async def aclose(self) -> None:
         """Disconnects and ends the stream; items not taken are dropped, uncounted."""

@@ -142,7 +142,7 @@ queue_call(LoopObject *self, const struct call_arguments *call, int foreign)
     if (handle != NULL && qi_loop_push_ready(self, Py_NewRef(handle)) < 0) {
         Py_CLEAR(handle);
     }
-    if (QI_PROBED(self) && handle != NULL) {
+    if (QI_OBSERVED(self) && handle != NULL) {
         qi_probe_queued(self, handle, foreign);
     }
     return handle;
@@ -271,7 +271,7 @@ schedule_call(LoopObject *self, double when, const struct call_arguments *call)
     if (push_timer(self, when, handle) < 0 || rearm_outside_turn(self, when) < 0) {
         Py_CLEAR(handle);
     }
-    else if (QI_PROBED(self)) {
+    else if (QI_OBSERVED(self)) {
         qi_probe_timer_set(self, handle);
     }
     return handle;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* A process has one client, whatever the number of interpreters and modules. */
-static uint64_t sessions; /* guarded by the GIL of whoever gets the client */
+uint64_t qi_probe_sessions; /* guarded by the GIL of whoever gets the client */
 
 /*********** making and releasing a probe ***********/
 
@@ -76,6 +76,10 @@ find_asyncio(struct qi_probe *p, qi_state *st)
         Py_DECREF(future);
         return -1;
     }
+    if (p->py_task_type != NULL) {
+        p->py_step = attribute_or_none((PyObject *)p->py_task_type, "_Task__step");
+        p->py_wakeup = attribute_or_none((PyObject *)p->py_task_type, "_Task__wakeup");
+    }
     find_fast(&p->waiter, p->task_type, "_fut_waiter");
     find_fast(&p->coro, p->task_type, "_coro");
     find_fast(&p->state, (PyTypeObject *)future, "_state");
@@ -109,12 +113,29 @@ release(struct qi_probe *p)
     Py_XDECREF(p->wake_up_sleeper);
     Py_XDECREF(p->gathering_type);
     Py_XDECREF(p->answer);
+    Py_XDECREF(p->py_step);
+    Py_XDECREF(p->py_wakeup);
+    Py_XDECREF(p->adopted);
     Py_XDECREF(p->str_get_name);
     Py_XDECREF(p->str_cr_code);
     Py_XDECREF(p->str_qualname);
     Py_XDECREF(p->str_cancelling);
     pthread_mutex_destroy(&p->wake_lock);
     PyMem_Free(p);
+}
+
+void
+qi_probe_release(struct qi_probe *p)
+{
+    PyObject *exc = PyErr_Occurred() ? qi_take_exception() : NULL;
+
+    /* The sender may be inside wake_loops(), which takes no lock that we hold. */
+    Py_BEGIN_ALLOW_THREADS qi_client_close(p->client, p->close_timeout_ms, p->close_keep);
+    Py_END_ALLOW_THREADS
+    release(p);
+    if (exc != NULL) {
+        qi_raise_exception(exc);
+    }
 }
 
 void
@@ -125,11 +146,13 @@ qi_probe_free(qi_state *st, int timeout_ms, int keep)
     if (p == NULL) {
         return;
     }
-    st->probe = NULL;
-    /* The sender may be inside wake_loops(), which takes no lock that we hold. */
-    Py_BEGIN_ALLOW_THREADS qi_client_close(p->client, timeout_ms, keep);
-    Py_END_ALLOW_THREADS
-    release(p);
+    st->probe = st->observed = NULL;
+    p->close_timeout_ms = timeout_ms;
+    p->close_keep = keep;
+    p->doomed = 1;
+    if (p->users == 0) {
+        qi_probe_release(p);
+    }
 }
 
 /* UTF-8 of a value of the options; NULL if it is absent or None.  -1: wrong type. */
@@ -232,7 +255,7 @@ inspect_open(PyObject *module, PyObject *options)
         return PyErr_NoMemory();
     }
     pthread_mutex_init(&p->wake_lock, NULL);
-    p->session = ++sessions;
+    p->session = ++qi_probe_sessions;
     p->level = client_options.level;
     p->answer = Py_XNewRef(PyDict_GetItemString(options, "answer"));
     client_options.wake = wake_loops;
@@ -251,6 +274,7 @@ inspect_open(PyObject *module, PyObject *options)
         return NULL;
     }
     st->probe = p;
+    qi_probe_set_level(st, p->level);
     Py_RETURN_NONE;
 }
 
@@ -289,9 +313,12 @@ inspect_level(PyObject *module, PyObject *args)
             PyErr_Format(PyExc_ValueError, "level must be 0 to 4, not %d", level);
             return NULL;
         }
-        qi_client_set_level(p->client, level);
-        p->level = level;
+        if (level >= 2 || p->level < 2) {
+            qi_client_set_level(p->client, level);
+        }
         qi_record(p->client, qi_probe_now(), QI_EV_LEVEL, 0, (uint32_t)level, 0, 0);
+        qi_client_set_level(p->client, level);
+        qi_probe_set_level(state_of(module), level);
     }
     return PyLong_FromLong(p->level);
 }
@@ -546,7 +573,14 @@ static PyObject *
 inspect_code(PyObject *module, PyObject *callable)
 {
     struct qi_probe *p = probe_of(module);
-    return p == NULL ? NULL : PyLong_FromUnsignedLong(qi_name_callable(p, callable));
+
+    if (p == NULL) {
+        return NULL;
+    }
+    qi_probe_hold(p);
+    uint32_t code = qi_name_callable(p, callable);
+    (void)qi_probe_let_go(p);
+    return PyLong_FromUnsignedLong(code);
 }
 
 /* inspect_known(object, kind, id): whoever waits for the object waits for that row. */
@@ -596,6 +630,9 @@ inspect_task(PyObject *module, PyObject *args)
     struct qi_known *known = qi_known_find(&p->known, task);
     if (known == NULL) {
         qi_probe_task_made((LoopObject *)loop, task);
+        if (state_of(module)->probe != p) {
+            Py_RETURN_NONE;
+        }
         known = qi_known_find(&p->known, task);
     }
     if (known == NULL) {
@@ -605,13 +642,44 @@ inspect_task(PyObject *module, PyObject *args)
                          (unsigned long long)QI_REF_ID(known->ref));
 }
 
+/* The task whose step is running: what is known of it begins here. */
+static PyObject *
+inspect_adopt_running(PyObject *module, PyObject *args)
+{
+    struct qi_probe *p = probe_of(module);
+    PyObject *loop, *task;
+
+    if (p == NULL
+        || !PyArg_ParseTuple(args, "O!O", state_of(module)->LoopType, &loop, &task)) {
+        return NULL;
+    }
+    qi_probe_adopt_running((LoopObject *)loop, task);
+    Py_RETURN_NONE;
+}
+
+/* A task that is pending is being freed. */
+static PyObject *
+inspect_task_gone(PyObject *module, PyObject *args)
+{
+    struct qi_probe *p = probe_of(module);
+    PyObject *loop, *task;
+
+    if (p == NULL
+        || !PyArg_ParseTuple(args, "O!O", state_of(module)->LoopType, &loop, &task)) {
+        return NULL;
+    }
+    qi_probe_task_gone((LoopObject *)loop, task);
+    Py_RETURN_NONE;
+}
+
 /* inspect_step(loop, task, coro, step): calls step(), which runs the first step of the
    task, and observes it. */
 static PyObject *
 inspect_step(PyObject *module, PyObject *args)
 {
     qi_state *st = state_of(module);
-    struct qi_probe *p = st->probe;
+    struct qi_probe *p = st->observed;
+    uint64_t session = p == NULL ? 0 : p->session;
     PyObject *loop, *task, *coro, *step;
     struct qi_step_token token;
 
@@ -623,7 +691,7 @@ inspect_step(PyObject *module, PyObject *args)
     }
     qi_probe_step_begins((LoopObject *)loop, task, coro, &token);
     PyObject *result = PyObject_CallNoArgs(step);
-    if (st->probe == p) {
+    if (st->observed == p && p->session == session) {
         PyObject *exc = result == NULL ? qi_take_exception() : NULL;
         qi_probe_step_ended((LoopObject *)loop, task, &token);
         if (exc != NULL) {
@@ -633,7 +701,8 @@ inspect_step(PyObject *module, PyObject *args)
     return result;
 }
 
-/* inspect_cause(kind, id): what the emission under way is; 0, 0: nothing. */
+/* inspect_cause(kind, id): what the emission under way is; 0, 0: nothing.  Returns the id
+   of the task that the asyncslot which was the cause until now has made, or 0. */
 static PyObject *
 inspect_cause(PyObject *module, PyObject *args)
 {
@@ -644,8 +713,10 @@ inspect_cause(PyObject *module, PyObject *args)
     if (p == NULL || !PyArg_ParseTuple(args, "IK", &kind, &id)) {
         return NULL;
     }
+    uint64_t caused = p->caused;
     p->cause = QI_REF(kind, id);
-    Py_RETURN_NONE;
+    p->caused = 0;
+    return PyLong_FromUnsignedLongLong(caused);
 }
 
 /* The ref of what runs on a loop: (kind, id). */
@@ -697,12 +768,14 @@ task_by_id(struct qi_probe *p, uint64_t id)
     return NULL;
 }
 
-/* Runs answer(kind, task or None, message) and sends its text. */
+/* Runs answer(kind, task or None, message, level) and sends its text. */
 static void
 serve(struct qi_probe *p, const struct qi_request *request)
 {
     static const char *const kinds[] = {"", "cancel", "level", "stack"};
-    PyObject *task = request->task == 0 ? Py_None : task_by_id(p, request->task);
+    int is_level = request->kind == QI_REQUEST_LEVEL;
+    PyObject *task = is_level || request->task == 0 ? Py_None
+                                                    : task_by_id(p, request->task);
     PyObject *text = NULL;
 
     if (task == NULL) {
@@ -710,13 +783,17 @@ serve(struct qi_probe *p, const struct qi_request *request)
         return;
     }
     Py_INCREF(task);
+    qi_probe_hold(p);
     if (p->answer != NULL && p->answer != Py_None) {
-        text = PyObject_CallFunction(p->answer, "sOs", kinds[request->kind], task,
-                                     request->message);
+        text = PyObject_CallFunction(p->answer, "sOsi", kinds[request->kind], task,
+                                     request->message, request->level);
     }
     const char *utf8 =
         text != NULL && PyUnicode_Check(text) ? PyUnicode_AsUTF8(text) : NULL;
-    if (utf8 != NULL) {
+    if (is_level) {
+        /* needs no answer */
+    }
+    else if (utf8 != NULL) {
         qi_client_answer(p->client, request->token, 1, utf8);
     }
     else {
@@ -725,6 +802,7 @@ serve(struct qi_probe *p, const struct qi_request *request)
     PyErr_Clear(); /* nothing of a tool's request reaches the user's program */
     Py_XDECREF(text);
     Py_DECREF(task);
+    (void)qi_probe_let_go(p);
 }
 
 void
@@ -736,10 +814,6 @@ qi_probe_woken(LoopObject *self)
 
     while (st->probe != NULL && budget-- > 0
            && qi_client_take_request(st->probe->client, &request)) {
-        if (request.kind == QI_REQUEST_LEVEL) {
-            st->probe->level = request.level;
-            continue;
-        }
         PyObject *exc = PyErr_Occurred() ? qi_take_exception() : NULL;
         serve(st->probe, &request);
         if (exc != NULL) {
@@ -770,6 +844,8 @@ PyMethodDef qi_inspector_functions[] = {
     {"inspect_step", inspect_step, METH_VARARGS, NULL},
     {"inspect_cause", inspect_cause, METH_VARARGS, NULL},
     {"inspect_current", inspect_current, METH_O, NULL},
+    {"inspect_adopt_running", inspect_adopt_running, METH_VARARGS, NULL},
+    {"inspect_task_gone", inspect_task_gone, METH_VARARGS, NULL},
     {"inspect_adopt_loop", inspect_adopt_loop, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

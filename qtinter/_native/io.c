@@ -123,7 +123,7 @@ watch_with(LoopObject *self, const struct direction *dir, PyObject *fileobj, int
         r = qi_selector_modify(self->waiter, fileobj, fd, watch->events | dir->event,
                                pair);
     }
-    if (r == 0 && QI_PROBED(self)) {
+    if (r == 0 && QI_OBSERVED(self)) {
         qi_probe_watch(self, fd, watch_events(self, fd), handle);
     }
     if (r == 0 && replaced != NULL) {
@@ -213,7 +213,7 @@ remove_watch(LoopObject *self, const struct direction *dir, PyObject *fileobj)
                          : qi_selector_modify(self->waiter, fileobj, fd, events, pair);
         Py_XDECREF(pair);
     }
-    if (r == 0 && QI_PROBED(self)) {
+    if (r == 0 && QI_OBSERVED(self)) {
         qi_probe_watch(self, fd, events, handle);
     }
     if (r == 0 && handle != NULL) {

@@ -315,7 +315,7 @@ loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *task = PyObject_Vectorcall(method, args, (size_t)nargs, kwnames);
     Py_DECREF(method);
-    if (QI_PROBED(self) && task != NULL) {
+    if (QI_OBSERVED(self) && task != NULL) {
         qi_probe_task_made(self, task);
     }
     return task;

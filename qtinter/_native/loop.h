@@ -78,6 +78,7 @@ struct qi_hosted {
 /* What the probe knows of a loop; all zero while nothing inspects. */
 struct qi_loop_view {
     uint64_t session; /* of the probe that the rest belongs to */
+    int shown;        /* as running */
     uint64_t id;
     uint32_t row;
     unsigned number;     /* 1 to 255; 0: none was free */

@@ -15,6 +15,7 @@
  */
 #include "probe_impl.h"
 
+#include <string.h>
 #include <time.h>
 
 #if defined(__linux__)
@@ -32,6 +33,8 @@ qi_probe_now(void)
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
+
+static void settle_adopted(struct qi_probe *p, LoopObject *self);
 
 static uint32_t
 thread_number(void)
@@ -103,6 +106,9 @@ qi_probe_view(struct qi_probe *p, LoopObject *self)
     if (view->session == p->session) {
         return view->row != QI_NO_SLOT;
     }
+    if (p->level == 0) {
+        return 0;
+    }
     *view = (struct qi_loop_view){.session = p->session, .number = take_number(p)};
     view->row = qi_row_new(p->client, QI_LOOP, view->number, &view->id);
     if (view->row == QI_NO_SLOT) {
@@ -120,12 +126,19 @@ static void
 set_woken(struct qi_probe *p, LoopObject *self, struct qi_poller *poller)
 {
     pthread_mutex_lock(&p->wake_lock);
-    for (int i = 0; i < QI_LOOPS_WOKEN; i++) {
-        if (p->woken[i].loop == self || (poller != NULL && p->woken[i].loop == NULL)) {
-            p->woken[i].loop = poller != NULL ? self : NULL;
-            p->woken[i].poller = poller;
+    int place = -1;
+    for (int i = QI_LOOPS_WOKEN - 1; i >= 0; i--) {
+        if (p->woken[i].loop == self) {
+            place = i;
             break;
         }
+        if (poller != NULL && p->woken[i].loop == NULL) {
+            place = i;
+        }
+    }
+    if (place >= 0) {
+        p->woken[place].loop = poller != NULL ? self : NULL;
+        p->woken[place].poller = poller;
     }
     pthread_mutex_unlock(&p->wake_lock);
 }
@@ -155,9 +168,13 @@ qi_probe_loop_started(LoopObject *self)
     struct qi_probe *p = self->st->probe;
     struct qi_loop_view *view = &self->view;
 
+    if (self->waiter != NULL) {
+        set_woken(p, self, &self->waiter->poller); /* at level 0 too: to hear of another */
+    }
     if (!qi_probe_view(p, self)) {
         return;
     }
+    view->shown = 1;
     const char *host =
         self->running == QI_RUNNING_NATIVE || self->host_name == NULL ? ""
                                                                        : self->host_name;
@@ -171,9 +188,6 @@ qi_probe_loop_started(LoopObject *self)
     write_loop_row(p, self, QI_LOOP_IDLE);
     qi_probe_note(p, qi_probe_now(), QI_EV_LOOP_STARTED, view->number, mode_of(self),
                   view->id, 0);
-    if (self->waiter != NULL) {
-        set_woken(p, self, &self->waiter->poller);
-    }
 }
 
 void
@@ -183,38 +197,48 @@ qi_probe_loop_stopped(LoopObject *self)
     struct qi_loop_view *view = &self->view;
 
     set_woken(p, self, NULL);
-    if (view->session != p->session || view->row == QI_NO_SLOT) {
+    if (p->adopted_by == self) {
+        settle_adopted(p, self);
+    }
+    if (self->st->probe != p || view->session != p->session || view->row == QI_NO_SLOT) {
         return;
     }
     view->current = 0;
     view->busy_since = 0;
+    view->shown = 0;
     write_loop_row(p, self, QI_LOOP_STOPPED);
     qi_probe_note(p, qi_probe_now(), QI_EV_LOOP_STOPPED, view->number, 0,
                   self->stats.iterations, view->id);
 }
 
-/* Rows of what belongs to a loop that is no more. */
+/* The number of the loop that an entry belongs to.  An entry without a row keeps it
+   itself. */
+static unsigned
+loop_of(const struct qi_probe *p, const struct qi_known *known)
+{
+    return known->row != QI_NO_SLOT ? qi_row_loop(p->client, known->row) : known->text;
+}
+
+/* Forgets what belongs to a loop that is no more, or, for 0, everything. */
 static void
 retire_all_of(struct qi_probe *p, unsigned number)
 {
     size_t i = 0;
 
-    while (number != 0 && i < p->known.capacity) {
+    while (i < p->known.capacity) {
         struct qi_known *known = &p->known.entries[i];
-        if (known->object != NULL && known->row != QI_NO_SLOT
-            && qi_row_loop(p->client, known->row) == number) {
-            if (QI_REF_KIND(known->ref) == QI_TASK) {
-                /* Not known to have ended; the loop will not run it any more. */
-                qi_row_retire(p->client, known->row, QI_TASK_DESTROYED);
-            }
-            else {
-                qi_row_retire(p->client, known->row, QI_OVER);
-            }
-            qi_known_remove(&p->known, known->object); /* may bring another one here */
-        }
-        else {
+        if (known->object == NULL || (number != 0 && loop_of(p, known) != number)) {
             i++;
+            continue;
         }
+        if (known->row != QI_NO_SLOT) {
+            /* A task is not known to have ended; the loop will not run it any more. */
+            qi_row_retire(p->client, known->row,
+                          number == 0                            ? QI_STATE_GONE
+                          : QI_REF_KIND(known->ref) == QI_TASK ? QI_TASK_DESTROYED
+                                                                 : QI_OVER);
+        }
+        qi_known_remove(&p->known, known->object); /* may bring another one here */
     }
 }
 
@@ -230,7 +254,13 @@ qi_probe_loop_closed(LoopObject *self)
     }
     qi_probe_note(p, qi_probe_now(), QI_EV_LOOP_CLOSED, view->number, view->tasks,
                   view->id, 0);
-    retire_all_of(p, view->number);
+    if (p->adopted_by == self) {
+        Py_CLEAR(p->adopted);
+        p->adopted_by = NULL;
+    }
+    if (view->number != 0) {
+        retire_all_of(p, view->number);
+    }
     if (view->row != QI_NO_SLOT) {
         view->tasks = view->timers = view->watches = 0;
         write_loop_row(p, self, QI_LOOP_IS_CLOSED);
@@ -238,6 +268,25 @@ qi_probe_loop_closed(LoopObject *self)
     }
     p->numbers[view->number & 0xff] = 0;
     view->session = 0;
+}
+
+void
+qi_probe_set_level(qi_state *st, int level)
+{
+    struct qi_probe *p = st->probe;
+
+    p->level = level;
+    st->observed = level > 0 ? p : NULL;
+    if (level > 0) {
+        return;
+    }
+    /* What happens from here on is not seen, so nothing that is shown would stay true. */
+    retire_all_of(p, 0);
+    Py_CLEAR(p->adopted);
+    p->adopted_by = NULL;
+    p->cause = p->caused = 0;
+    p->session = ++qi_probe_sessions; /* the loops' views are void */
+    memset(p->numbers, 0, sizeof(p->numbers));
 }
 
 /*********** whose step a callable is ***********/
@@ -254,28 +303,52 @@ static PyObject *
 self_of_step_object(struct qi_probe *p, PyObject *callable)
 {
     PyTypeObject *type = Py_TYPE(callable);
+    struct qi_step_type *step = NULL;
 
     for (int i = 0; i < p->step_types_len; i++) {
         if (p->step_types[i].type == type) {
-            const struct qi_step_type *step = &p->step_types[i];
-            PyObject *self =
-                step->self == NULL ? NULL : step->self(callable, step->closure);
-            Py_XDECREF(self); /* the callable holds it */
-            return self;
+            step = &p->step_types[i];
+            break;
         }
     }
-    if (p->step_types_len == QI_STEP_TYPES) {
-        return NULL;
+    if (step == NULL) {
+        PyObject *descr = PyDict_GetItemString(type->tp_dict, "__self__"); /* borrowed */
+        if (p->step_types_len < QI_STEP_TYPES) {
+            step = &p->step_types[p->step_types_len++];
+        }
+        else {
+            step = &p->step_types[p->step_types_next++ % QI_STEP_TYPES];
+            Py_DECREF((PyObject *)step->type);
+        }
+        *step = (struct qi_step_type){
+            .type = (PyTypeObject *)Py_NewRef((PyObject *)type)};
+        if (descr != NULL && Py_IS_TYPE(descr, &PyGetSetDescr_Type)) {
+            step->self = ((PyGetSetDescrObject *)descr)->d_getset->get;
+            step->closure = ((PyGetSetDescrObject *)descr)->d_getset->closure;
+        }
     }
-    PyObject *descr = PyDict_GetItemString(type->tp_dict, "__self__"); /* borrowed */
-    struct qi_step_type *step = &p->step_types[p->step_types_len++];
-    *step = (struct qi_step_type){
-        .type = (PyTypeObject *)Py_NewRef((PyObject *)type)};
-    if (descr != NULL && Py_IS_TYPE(descr, &PyGetSetDescr_Type)) {
-        step->self = ((PyGetSetDescrObject *)descr)->d_getset->get;
-        step->closure = ((PyGetSetDescrObject *)descr)->d_getset->closure;
+    PyObject *self = step->self == NULL ? NULL : step->self(callable, step->closure);
+    if (self == NULL) {
+        PyErr_Clear();
     }
-    return self_of_step_object(p, callable);
+    Py_XDECREF(self); /* the callable holds it */
+    return self;
+}
+
+/* The wakeup of a task in C, from 3.9 on: the only method of a task that is a step. */
+static int
+is_c_wakeup(struct qi_probe *p, PyObject *callable)
+{
+    const PyMethodDef *method = ((PyCFunctionObject *)callable)->m_ml;
+
+    if (method == p->c_wakeup) {
+        return 1;
+    }
+    if (strstr(method->ml_name, "wakeup") == NULL) {
+        return 0; /* task.cancel, say, as a callback */
+    }
+    p->c_wakeup = method;
+    return 1;
 }
 
 /* The task whose step or wakeup this is; borrowed, NULL for any other callable. */
@@ -288,24 +361,20 @@ task_of(struct qi_probe *p, PyObject *callable)
         return NULL;
     }
     if (PyCFunction_Check(callable)) {
-        self = PyCFunction_GET_SELF(callable); /* wakeup, from 3.9 on */
+        self = PyCFunction_GET_SELF(callable);
+        return self != NULL && is_task(p, self) && is_c_wakeup(p, callable) ? self : NULL;
     }
-    else if (PyMethod_Check(callable)) {
-        self = PyMethod_GET_SELF(callable); /* a task in Python */
+    if (PyMethod_Check(callable)) { /* a task in Python */
+        PyObject *function = PyMethod_GET_FUNCTION(callable);
+        return function == p->py_step || function == p->py_wakeup
+                   ? PyMethod_GET_SELF(callable)
+                   : NULL;
     }
-    else if (!PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HEAPTYPE)
-             || Py_TYPE(callable)->tp_dictoffset == 0) {
+    if (!PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HEAPTYPE)
+        || Py_TYPE(callable)->tp_dictoffset == 0) {
         self = self_of_step_object(p, callable);
     }
-    if (self == NULL || !is_task(p, self)) {
-        return NULL;
-    }
-    /* A method of a task that is no step: task.cancel as a callback. */
-    if (PyCFunction_Check(callable)
-        && strcmp(((PyCFunctionObject *)callable)->m_ml->ml_name, "cancel") == 0) {
-        return NULL;
-    }
-    return self;
+    return self != NULL && is_task(p, self) ? self : NULL;
 }
 
 /* New reference; NULL without an exception for None, and where there is no such
@@ -365,6 +434,9 @@ qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now)
     }
     known->row = row;
     known->ref = QI_REF(QI_TASK, id);
+    if (QI_REF_KIND(p->cause) == QI_SLOT) {
+        p->caused = id;
+    }
     PyObject *coro = read_attribute(&p->coro, task);
     uint32_t code = coro == NULL ? 0 : qi_name_coroutine(p, coro);
     Py_XDECREF(coro);
@@ -387,6 +459,32 @@ qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now)
     self->view.tasks++;
     qi_probe_note(p, now, QI_EV_TASK_CREATED, self->view.number, code, id, creator);
     return known;
+}
+
+/* The row and the entry of a task that has not ended, and will not. */
+static void
+forget_task(struct qi_probe *p, LoopObject *self, const void *task, unsigned state)
+{
+    struct qi_known *known = qi_known_find(&p->known, task);
+
+    if (known != NULL) {
+        qi_row_retire(p->client, known->row, state);
+        qi_known_remove(&p->known, task);
+        self->view.tasks -= self->view.tasks > 0;
+    }
+}
+
+void
+qi_probe_task_gone(LoopObject *self, PyObject *task)
+{
+    struct qi_probe *p = self->st->probe;
+    struct qi_known *known = qi_known_find(&p->known, task);
+
+    if (known != NULL && QI_REF_KIND(known->ref) == QI_TASK) {
+        qi_probe_note(p, qi_probe_now(), QI_EV_TASK_DESTROYED, self->view.number, 0,
+                      QI_REF_ID(known->ref), 0);
+        forget_task(p, self, task, QI_TASK_DESTROYED);
+    }
 }
 
 static void
@@ -415,6 +513,47 @@ wake_task(struct qi_probe *p, LoopObject *self, struct qi_known *known, int canc
     qi_probe_note(p, now, QI_EV_TASK_WAKE, self->view.number, t->wait_kind, id, by);
 }
 
+/* How many cancellations are in force, as far as asyncio counts them (from 3.11 on);
+   `guess` where it does not. */
+static long
+cancels_in_force(struct qi_probe *p, PyObject *task, long guess)
+{
+    PyObject *count = PyObject_CallMethodObjArgs(task, p->str_cancelling, NULL);
+    long n = count != NULL && PyLong_Check(count) ? PyLong_AsLong(count) : guess;
+
+    Py_XDECREF(count);
+    PyErr_Clear();
+    return n < 0 || n > UINT16_MAX ? UINT16_MAX : n;
+}
+
+static void
+task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
+            int foreign)
+{
+    qi_state *st = self->st;
+    int64_t now = qi_probe_now();
+    struct qi_known *known = qi_known_find(&p->known, task);
+    int nargs = (int)qi_handle_own(st, handle)->nargs;
+
+    if (known != NULL && nargs == 0 && self->view.current != known->ref) {
+        /* Only its own step queues a task's next step, or its birth: the one that was
+           known at this address died unseen. */
+        forget_task(p, self, task, QI_TASK_DESTROYED);
+        known = NULL;
+    }
+    if (known == NULL) {
+        (void)qi_probe_task(p, self, task, now);
+        return;
+    }
+    /* A wakeup carries the future that completed. */
+    int cancelled = nargs == 1 && state_is(p, QI_SLOT(st, handle, args), "CANCELLED")
+                    && cancels_in_force(p, task, 1) > 0;
+    known = qi_known_find(&p->known, task); /* Python code may have run */
+    if (known != NULL) {
+        wake_task(p, self, known, cancelled, foreign ? 0 : cause_of(p, self), now);
+    }
+}
+
 void
 qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
 {
@@ -422,19 +561,11 @@ qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
     struct qi_probe *p = st->probe;
     PyObject *task = task_of(p, QI_SLOT(st, handle, callback));
 
-    if (task == NULL || !qi_probe_view(p, self)) {
-        return;
+    if (task != NULL && qi_probe_view(p, self)) {
+        qi_probe_hold(p);
+        task_queued(p, self, handle, task, foreign);
+        (void)qi_probe_let_go(p);
     }
-    int64_t now = qi_probe_now();
-    struct qi_known *known = qi_known_find(&p->known, task);
-    if (known == NULL) {
-        (void)qi_probe_task(p, self, task, now);
-        return;
-    }
-    /* A wakeup carries the future that completed. */
-    int cancelled = qi_handle_own(st, handle)->nargs == 1
-                    && state_is(p, QI_SLOT(st, handle, args), "CANCELLED");
-    wake_task(p, self, known, cancelled, foreign ? 0 : cause_of(p, self), now);
 }
 
 static unsigned
@@ -484,51 +615,73 @@ detail_of(struct qi_probe *p, PyObject *waiter, unsigned kind)
     return id;
 }
 
-/* How many cancellations are in force; asyncio counts them from 3.11 on. */
-static uint16_t
-cancels_in_force(struct qi_probe *p, PyObject *task, uint16_t seen)
-{
-    PyObject *count =
-        seen == 0 ? NULL : PyObject_CallMethodObjArgs(task, p->str_cancelling, NULL);
-    long n = count != NULL && PyLong_Check(count) ? PyLong_AsLong(count) : seen;
-
-    Py_XDECREF(count);
-    PyErr_Clear();
-    return n < 0 || n > UINT16_MAX ? UINT16_MAX : (uint16_t)n;
-}
-
-static void
-task_waits(struct qi_probe *p, LoopObject *self, struct qi_known *known, PyObject *task,
-           PyObject *waiter, int64_t now)
-{
+/* What becomes of a task after a step: filled by Python code, then written at once. */
+struct outcome {
+    unsigned end;  /* enum qi_step_end */
+    unsigned kind; /* enum qi_wait_kind */
     uint64_t ref;
-    uint64_t id = QI_REF_ID(known->ref);
-    uint32_t index = known->row;
-    unsigned kind = wait_kind_of(p, waiter, &ref);
-    uint32_t detail = detail_of(p, waiter, kind); /* may run Python: known is stale */
-    struct qi_task_row *t = &qi_row_begin(p->client, index)->row.task;
-    qi_row_end(p->client, index);
-    uint32_t name = t->name != 0 ? t->name : qi_name_task(p, task);
-    uint16_t cancels = cancels_in_force(p, task, t->cancels);
-    uint32_t where = 0;
+    uint32_t detail, name, where;
+    uint16_t cancels;
+};
 
+/* The task is known by row `index` and waits for `waiter`.  May run Python code. */
+static void
+find_out(struct qi_probe *p, PyObject *task, PyObject *waiter, uint32_t index,
+         struct outcome *ret)
+{
+    const struct qi_task_row *t = &qi_row_peek(p->client, index)->row.task;
+
+    ret->kind = wait_kind_of(p, waiter, &ret->ref);
+    ret->name = t->name;
+    ret->cancels = t->cancels;
+    ret->detail = detail_of(p, waiter, ret->kind);
+    if (ret->name == 0) {
+        ret->name = qi_name_task(p, task);
+    }
+    if (ret->cancels > 0) {
+        ret->cancels = (uint16_t)cancels_in_force(p, task, ret->cancels);
+    }
     if (p->level >= 3) {
         PyObject *coro = read_attribute(&p->coro, task);
-        where = coro == NULL ? 0 : qi_name_innermost(p, coro);
+        ret->where = coro == NULL ? 0 : qi_name_innermost(p, coro);
         Py_XDECREF(coro);
     }
-    struct qi_slot *slot = qi_row_begin(p->client, index);
-    t = &slot->row.task;
-    QI_PUT(slot->state, (uint8_t)(cancels > 0 ? QI_TASK_CANCELLING : QI_TASK_WAITING));
+}
+
+/* Within a row that is open. */
+static void
+put_wait(struct qi_slot *slot, const struct outcome *o, int64_t now)
+{
+    struct qi_task_row *t = &slot->row.task;
+
+    QI_PUT(slot->state, (uint8_t)(o->cancels > 0 ? QI_TASK_CANCELLING : QI_TASK_WAITING));
     QI_PUT(t->changed, now);
-    QI_PUT(t->name, name);
-    QI_PUT(t->wait_kind, (uint8_t)kind);
-    QI_PUT(t->wait_ref, ref);
-    QI_PUT(t->wait_detail, detail);
-    QI_PUT(t->cancels, cancels);
-    QI_PUT(t->where, where);
+    QI_PUT(t->name, o->name);
+    QI_PUT(t->wait_kind, (uint8_t)o->kind);
+    QI_PUT(t->wait_ref, o->ref);
+    QI_PUT(t->wait_detail, o->detail);
+    QI_PUT(t->cancels, o->cancels);
+    QI_PUT(t->where, o->where);
+}
+
+/* A task of which no step was seen waits. */
+static void
+task_waits(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *waiter,
+           int64_t now)
+{
+    struct qi_known *known = qi_known_find(&p->known, task);
+    struct outcome outcome = {0};
+
+    if (known == NULL) {
+        return;
+    }
+    uint32_t index = known->row;
+    uint64_t id = QI_REF_ID(known->ref);
+    find_out(p, task, waiter, index, &outcome);
+    put_wait(qi_row_begin(p->client, index), &outcome, now);
     qi_row_end(p->client, index);
-    qi_probe_note(p, now, QI_EV_TASK_WAIT, self->view.number, kind, id, ref);
+    qi_probe_note(p, now, QI_EV_TASK_WAIT, self->view.number, outcome.kind, id,
+                  outcome.ref);
 }
 
 static void
@@ -583,38 +736,45 @@ step_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
            uint32_t index, int64_t began, int64_t now)
 {
     uint64_t duration = (uint64_t)(now - began);
+    uint64_t us = duration / US_PER_NS;
+    struct outcome outcome = {.end = QI_STEP_YIELDS};
+    struct qi_known *known = qi_known_find(&p->known, task);
+
+    if (known == NULL || known->ref != ref) {
+        return; /* forgotten in between */
+    }
+    if (qi_row_peek(p->client, index)->state != QI_TASK_READY) {
+        PyObject *waiter = read_attribute(&p->waiter, task);
+        outcome.end = waiter != NULL ? QI_STEP_WAITS : QI_STEP_ENDS;
+        if (waiter != NULL) {
+            find_out(p, task, waiter, index, &outcome);
+            Py_DECREF(waiter);
+        }
+    }
     struct qi_slot *slot = qi_row_begin(p->client, index);
     struct qi_task_row *t = &slot->row.task;
-    uint64_t us = duration / US_PER_NS;
-    int ready = slot->state == QI_TASK_READY;
-
     QI_PUT(t->busy, t->busy + duration);
     QI_PUT(t->steps, t->steps + 1);
     if (us > t->max_step_us) {
         QI_PUT(t->max_step_us, us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
     }
-    if (ready) {
+    if (outcome.end == QI_STEP_YIELDS) {
         QI_PUT(t->wait_kind, (uint8_t)QI_WAITS_TURN);
         QI_PUT(t->wait_ref, 0);
     }
-    qi_row_end(p->client, index);
-
-    PyObject *waiter =
-        ready ? NULL
-              : read_attribute(&p->waiter, task);
-    unsigned end = ready ? QI_STEP_YIELDS : waiter != NULL ? QI_STEP_WAITS : QI_STEP_ENDS;
-    qi_probe_note(p, now, QI_EV_TASK_STEP, self->view.number, end, QI_REF_ID(ref),
-                  duration);
-    struct qi_known *known = qi_known_find(&p->known, task);
-    if (known != NULL && known->ref == ref) {
-        if (waiter != NULL) {
-            task_waits(p, self, known, task, waiter, now);
-        }
-        else if (!ready) {
-            task_ended(p, self, task, ref, index, now);
-        }
+    else if (outcome.end == QI_STEP_WAITS) {
+        put_wait(slot, &outcome, now);
     }
-    Py_XDECREF(waiter);
+    qi_row_end(p->client, index);
+    qi_probe_note(p, now, QI_EV_TASK_STEP, self->view.number, outcome.end, QI_REF_ID(ref),
+                  duration);
+    if (outcome.end == QI_STEP_WAITS) {
+        qi_probe_note(p, now, QI_EV_TASK_WAIT, self->view.number, outcome.kind,
+                      QI_REF_ID(ref), outcome.ref);
+    }
+    else if (outcome.end == QI_STEP_ENDS) {
+        task_ended(p, self, task, ref, index, now);
+    }
 }
 
 void
@@ -628,8 +788,10 @@ qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
     if (!qi_probe_view(p, self)) {
         return;
     }
+    qi_probe_hold(p);
     struct qi_known *known = qi_probe_task(p, self, task, now);
     if (known == NULL) {
+        (void)qi_probe_let_go(p);
         return;
     }
     *ret_token = (struct qi_step_token){
@@ -641,6 +803,9 @@ qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
     };
     /* A task that is being made does not know its coroutine yet. */
     uint32_t code = qi_name_coroutine(p, coro);
+    if (!qi_probe_let_go(p)) {
+        return;
+    }
     struct qi_slot *slot = qi_row_begin(p->client, ret_token->row);
     QI_PUT(slot->row.task.code, code);
     qi_row_end(p->client, ret_token->row);
@@ -657,7 +822,11 @@ qi_probe_step_ended(LoopObject *self, PyObject *task, const struct qi_step_token
     if (token->row == QI_NO_SLOT || self->view.session != p->session) {
         return;
     }
+    qi_probe_hold(p);
     step_ended(p, self, task, token->ref, token->row, token->began, qi_probe_now());
+    if (!qi_probe_let_go(p)) {
+        return;
+    }
     self->view.mark = 0;
     show_current(p, &self->view, token->outer, token->outer_since);
 }
@@ -671,18 +840,23 @@ qi_probe_task_made(LoopObject *self, PyObject *task)
         || qi_known_find(&p->known, task) != NULL) {
         return;
     }
-    /* It ran eagerly.  What is over already, is told in one go. */
+    /* It ran eagerly, or before the inspection began. */
     int64_t now = qi_probe_now();
+    qi_probe_hold(p);
+    PyObject *waiter = read_attribute(&p->waiter, task);
     struct qi_known *known = qi_probe_task(p, self, task, now);
-    PyObject *waiter =
-        read_attribute(&p->waiter, task);
     if (known != NULL && waiter != NULL) {
-        task_waits(p, self, known, task, waiter, now);
+        task_waits(p, self, task, waiter, now);
     }
     else if (known != NULL && !state_is(p, task, "PENDING")) {
-        task_ended(p, self, task, known->ref, known->row, now);
+        /* What is over already, is told in one go. */
+        known = qi_known_find(&p->known, task);
+        if (known != NULL) {
+            task_ended(p, self, task, known->ref, known->row, now);
+        }
     }
     Py_XDECREF(waiter);
+    (void)qi_probe_let_go(p);
 }
 
 /*********** running a handle ***********/
@@ -726,15 +900,29 @@ drop_timer(struct qi_probe *p, LoopObject *self, PyObject *handle)
     }
 }
 
+/* Whether the probe is still the one that it was, after Python code ran.  (Another one may
+   have got the same address.) */
+static inline int
+is_same(const qi_state *st, const struct qi_probe *p, uint64_t session)
+{
+    return st->observed == p && p->session == session;
+}
+
 /* Calls a handle that is no task step. */
 static int
 run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t began)
 {
     qi_state *st = self->st;
+    uint64_t session = p->session;
+    PyObject *callback = QI_SLOT(st, handle, callback);
+
+    qi_probe_hold(p);
+    uint32_t code = callback == NULL ? 0 : qi_name_callable(p, callback);
+    if (!qi_probe_let_go(p)) {
+        return qi_handle_call(st, handle);
+    }
     struct qi_known *timer =
         qi_is_timer(st, handle) ? qi_known_find(&p->known, handle) : NULL;
-    PyObject *callback = QI_SLOT(st, handle, callback);
-    uint32_t code = callback == NULL ? 0 : qi_name_callable(p, callback);
     const void *first =
         qi_handle_own(st, handle)->nargs >= 1 ? QI_SLOT(st, handle, args) : NULL;
     uint64_t ref = QI_REF(QI_CALLBACK, code);
@@ -748,8 +936,8 @@ run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t beg
     }
     show_current(p, &self->view, ref, began);
     int r = qi_handle_call(st, handle);
-    if (st->probe != p) {
-        return r; /* the callback ended the inspection */
+    if (!is_same(st, p, session)) {
+        return r;
     }
     int64_t now = qi_probe_now();
     self->view.mark = now;
@@ -767,6 +955,7 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
          int64_t began)
 {
     qi_state *st = self->st;
+    uint64_t session = p->session;
     struct qi_known *known = qi_probe_task(p, self, task, began);
 
     if (known == NULL) {
@@ -778,11 +967,13 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
     step_begins(p, self, index, began);
     show_current(p, &self->view, ref, began);
     int r = qi_handle_call(st, handle);
-    if (st->probe == p) {
+    if (is_same(st, p, session)) {
         PyObject *exc = r < 0 ? qi_take_exception() : NULL;
         int64_t now = qi_probe_now();
         self->view.mark = now;
+        qi_probe_hold(p);
         step_ended(p, self, task, ref, index, began, now);
+        (void)qi_probe_let_go(p);
         if (exc != NULL) {
             qi_raise_exception(exc);
         }
@@ -791,15 +982,64 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
     return r;
 }
 
+/* The step that called enable() is over: what became of its task? */
+static void
+settle_adopted(struct qi_probe *p, LoopObject *self)
+{
+    PyObject *task = p->adopted;
+    struct qi_known *known = qi_known_find(&p->known, task);
+
+    p->adopted = NULL;
+    p->adopted_by = NULL;
+    self->view.current = 0;
+    self->view.busy_since = 0;
+    if (known != NULL) {
+        int64_t now = qi_probe_now();
+        uint32_t index = known->row;
+        qi_probe_hold(p);
+        step_ended(p, self, task, known->ref, index,
+                   qi_row_peek(p->client, index)->row.task.changed, now);
+        (void)qi_probe_let_go(p);
+    }
+    Py_DECREF(task);
+}
+
+void
+qi_probe_adopt_running(LoopObject *self, PyObject *task)
+{
+    struct qi_probe *p = self->st->probe;
+    struct qi_known *known;
+
+    if (p->adopted != NULL || self->view.current != 0 || !qi_probe_view(p, self)) {
+        return;
+    }
+    int64_t now = qi_probe_now();
+    known = qi_probe_task(p, self, task, now);
+    if (known != NULL) {
+        p->adopted = Py_NewRef(task);
+        p->adopted_by = self; /* dropped by qi_probe_loop_closed() at the latest */
+        uint64_t ref = known->ref;
+        step_begins(p, self, known->row, now);
+        show_current(p, &self->view, ref, now);
+    }
+}
+
 int
 qi_probe_run(LoopObject *self, PyObject *handle)
 {
     qi_state *st = self->st;
     struct qi_probe *p = st->probe;
+    uint64_t session = p->session;
     struct qi_loop_view *view = &self->view;
 
     if (!qi_probe_view(p, self)) {
         return qi_handle_call(st, handle);
+    }
+    if (QI_UNLIKELY(p->adopted_by == self)) {
+        settle_adopted(p, self);
+        if (!is_same(st, p, session)) {
+            return qi_handle_call(st, handle);
+        }
     }
     uint64_t outer = view->current;
     int64_t outer_since = view->busy_since;
@@ -809,7 +1049,7 @@ qi_probe_run(LoopObject *self, PyObject *handle)
     view->mark = 0; /* of use to the next callback, not to one inside of this */
     int r = task != NULL ? run_step(p, self, handle, task, began)
                          : run_callback(p, self, handle, began);
-    if (st->probe != p) {
+    if (!is_same(st, p, session)) {
         return r;
     }
     if (view->nested_at != 0) {
@@ -817,10 +1057,15 @@ qi_probe_run(LoopObject *self, PyObject *handle)
                       (uint64_t)(view->mark - view->nested_at), 0);
         view->nested_at = 0;
     }
-    if (outer != 0) {
-        view->mark = 0;
+    if (outer == 0 && view->turn_began != 0) {
+        /* The next callback, or the end of the turn, will write it. */
+        view->current = 0;
+        view->busy_since = 0;
     }
-    show_current(p, view, outer, outer_since);
+    else {
+        view->mark = 0;
+        show_current(p, view, outer, outer_since);
+    }
     return r;
 }
 
@@ -837,13 +1082,17 @@ qi_probe_timer_set(LoopObject *self, PyObject *handle)
         return;
     }
     PyObject *callback = QI_SLOT(st, handle, callback);
+    qi_probe_hold(p);
     uint32_t code = qi_name_callable(p, callback);
+    if (!qi_probe_let_go(p)) {
+        return;
+    }
     int64_t now = qi_probe_now();
     int64_t when = qi_deadline_ns(qi_handle_own(st, handle)->when);
     uint64_t current = self->view.current;
     uint32_t index = qi_row_new(p->client, QI_TIMER, self->view.number, &id);
 
-    if (index != QI_NO_SLOT) {
+    {
         struct qi_timer_row *t = &qi_row_begin(p->client, index)->row.timer;
         QI_PUT(t->code, code);
         QI_PUT(t->when, when);
@@ -857,12 +1106,16 @@ qi_probe_timer_set(LoopObject *self, PyObject *handle)
         known->row = index;
         self->view.timers++;
     }
+    else {
+        qi_row_retire(p->client, index, QI_OVER); /* nobody would do so later */
+    }
     /* sleep(): whoever waits for the future waits for this timer. */
     if (callback == p->wake_up_sleeper && qi_handle_own(st, handle)->nargs == 2) {
         known = qi_known_enter(&p->known, QI_SLOT(st, handle, args), QI_MAX_KNOWN);
         if (known != NULL) {
             known->ref = QI_REF(QI_TIMER, id);
             known->row = QI_NO_SLOT;
+            known->text = self->view.number;
         }
     }
     qi_probe_note(p, now, QI_EV_TIMER_SET, self->view.number, code, id,
@@ -917,7 +1170,12 @@ qi_probe_watch(LoopObject *self, int fd, int events, PyObject *handle)
     PyObject *callback =
         handle != NULL && qi_is_handle(self->st, handle) ? QI_SLOT(self->st, handle, callback)
                                                          : NULL;
+    qi_probe_hold(p);
     uint32_t code = callback == NULL ? 0 : qi_name_callable(p, callback);
+    if (!qi_probe_let_go(p)) {
+        return;
+    }
+    known = qi_known_find(&p->known, key);
     if (known == NULL) {
         uint32_t index = qi_row_new(p->client, QI_WATCH, self->view.number, &id);
         known = index == QI_NO_SLOT ? NULL : qi_known_enter(&p->known, key, QI_MAX_KNOWN);
@@ -963,18 +1221,29 @@ qi_probe_watch_fired(LoopObject *self, int fd, int events)
 void
 qi_probe_turn_began(LoopObject *self)
 {
+    struct qi_probe *p = self->st->probe;
     struct qi_loop_view *view = &self->view;
 
-    if (!qi_probe_view(self->st->probe, self)) {
+    if (!qi_probe_view(p, self)) {
         return;
+    }
+    if (QI_UNLIKELY(!view->shown) && self->running) {
+        qi_probe_loop_started(self); /* it ran before the inspection began */
     }
     view->turn_began = qi_probe_now();
     view->callbacks = self->stats.callbacks;
     view->mark = 0;
-    if (view->turn_ended != 0 && view->turn_began > view->turn_ended) {
-        view->qt_ns += (uint64_t)(view->turn_began - view->turn_ended);
+    p->cause = 0;
+    if (view->turn_ended == 0 || view->turn_began <= view->turn_ended) {
+        return;
     }
-    self->st->probe->cause = 0;
+    uint64_t outside = (uint64_t)(view->turn_began - view->turn_ended);
+    if (self->running != QI_RUNNING_NATIVE) {
+        view->qt_ns += outside;
+    }
+    else { /* there is no Qt: the loop waited */
+        qi_probe_note(p, view->turn_began, QI_EV_IDLE, view->number, 0, outside, 0);
+    }
 }
 
 void
@@ -983,12 +1252,16 @@ qi_probe_turn_ended(LoopObject *self)
     struct qi_probe *p = self->st->probe;
     struct qi_loop_view *view = &self->view;
 
-    if (view->session != p->session || view->turn_began == 0) {
+    if (QI_UNLIKELY(p->adopted_by == self)) {
+        settle_adopted(p, self);
+        p = self->st->observed;
+    }
+    if (p == NULL || view->session != p->session || view->turn_began == 0) {
         return;
     }
     int64_t now = qi_probe_now();
     uint64_t turn = (uint64_t)(now - view->turn_began);
-    uint64_t qt = view->turn_ended != 0 && view->turn_began > view->turn_ended
+    uint64_t outside = view->turn_ended != 0 && view->turn_began > view->turn_ended
                       ? (uint64_t)(view->turn_began - view->turn_ended)
                       : 0;
     uint64_t callbacks = self->stats.callbacks - view->callbacks;
@@ -999,6 +1272,7 @@ qi_probe_turn_ended(LoopObject *self)
     if (view->row != QI_NO_SLOT) {
         write_loop_row(p, self, self->running ? QI_LOOP_IDLE : QI_LOOP_STOPPED);
     }
+    uint64_t qt = self->running == QI_RUNNING_NATIVE ? 0 : outside;
     qi_probe_note(p, now, QI_EV_TURN, view->number, (uint32_t)callbacks, qt, turn);
 }
 
@@ -1031,7 +1305,11 @@ qi_probe_modal_entered(LoopObject *self, PyObject *function)
     if (!qi_probe_view(p, self)) {
         return;
     }
+    qi_probe_hold(p);
     uint32_t code = qi_name_callable(p, function);
+    if (!qi_probe_let_go(p)) {
+        return;
+    }
     view->modal_at = qi_probe_now();
     qi_probe_note(p, view->modal_at, QI_EV_MODAL_ENTERED, view->number,
                   (uint32_t)self->modal_depth, code, 0);

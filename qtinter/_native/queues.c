@@ -349,7 +349,7 @@ loop_pop_last_ready(LoopObject *self, PyObject *owner)
 int
 qi_loop_timer_cancelled(LoopObject *self, PyObject *handle)
 {
-    if (QI_PROBED(self)) {
+    if (QI_OBSERVED(self)) {
         qi_probe_timer_dropped(self, handle);
     }
     if (QI_UNLIKELY(qi_loop_hooked(self, QI_HOOK_TIMER_CANCELLED))) {

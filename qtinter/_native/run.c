@@ -230,13 +230,13 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
     self->view.mark = 0;
     if (block) {
         self->quiet_polls = 0;
-        if (QI_PROBED(self)) {
+        if (QI_OBSERVED(self)) {
             qi_probe_turn_ended(self);
         }
         Py_BEGIN_ALLOW_THREADS r =
             qi_poller_wait(&waiter->poller, -1, events, MAX_EVENTS, &got);
         Py_END_ALLOW_THREADS
-        if (QI_PROBED(self)) {
+        if (QI_OBSERVED(self)) {
             qi_probe_turn_began(self);
         }
     }
@@ -259,7 +259,7 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
         }
         PyObject *fileobj = Py_NewRef(watch->fileobj);
         PyObject *data = Py_NewRef(watch->data);
-        if (QI_PROBED(self)) {
+        if (QI_OBSERVED(self)) {
             qi_probe_watch_fired(self, events[i].fd, mask);
         }
         r = qi_loop_deliver(self, fileobj, data, mask);
@@ -353,7 +353,7 @@ run_handle(LoopObject *self, PyObject *handle)
         return run_by_method(self, handle);
     }
     if (qi_handle_own(st, handle)->flags & QI_HANDLE_CANCELLED) {
-        if (QI_PROBED(self) && qi_is_timer(st, handle)) {
+        if (QI_OBSERVED(self) && qi_is_timer(st, handle)) {
             qi_probe_timer_dropped(self, handle); /* cancelled when it was due */
         }
         return 0;
@@ -862,7 +862,7 @@ give_turn(LoopObject *self)
     self->turn_depth = host_depth(self);
     self->in_turn = 1;
     self->stats.turns++;
-    if (QI_PROBED(self)) {
+    if (QI_OBSERVED(self)) {
         qi_probe_turn_began(self);
     }
     if (take_sigint(self) < 0 || qi_loop_refresh_class_hooks(self) < 0) {
@@ -875,7 +875,7 @@ give_turn(LoopObject *self)
                  : qi_loop_is_plain(self) ? sliced_turn(self, begin_iteration)
                                           : replaced_turn(self);
     }
-    if (QI_PROBED(self)) {
+    if (QI_OBSERVED(self)) {
         qi_probe_turn_ended(self);
     }
     if (self->ended || self->host == NULL) {
@@ -980,7 +980,7 @@ turn_loop(LoopObject *self, int reason)
         /* A bare nested Qt loop inside a callback: asyncio pauses until the callback
            returns.  A readable descriptor would make that Qt loop spin. */
         pause_watch(self);
-        if (QI_PROBED(self) && self->in_turn) {
+        if (QI_OBSERVED(self) && self->in_turn) {
             qi_probe_nested(self);
         }
         hear_signals(self);
@@ -1033,12 +1033,12 @@ run_modal(LoopObject *self)
     if (qi_loop_ready_len(self) > 0) {
         qi_loop_kick(self);
     }
-    if (QI_PROBED(self)) {
+    if (QI_OBSERVED(self)) {
         qi_probe_modal_entered(self, function);
     }
     PyObject *r = PyObject_CallNoArgs(function);
     self->modal_depth--;
-    if (QI_PROBED(self)) {
+    if (QI_OBSERVED(self)) {
         qi_probe_modal_left(self);
     }
     self->in_turn = 1;

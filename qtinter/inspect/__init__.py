@@ -75,7 +75,7 @@ def enable(
     if not 1 <= level <= 4:
         raise ValueError(f"level must be 1 to 4, not {level!r}")
     if _core.inspect_is_open():
-        _core.inspect_level(level)
+        _set_level(level)
         return
     binding, qt = _loaded_binding()
     _core.inspect_open(
@@ -96,6 +96,7 @@ def enable(
     )
     _probe.active = Observer()
     atexit.register(_disable_at_exit)
+    _watch_forks()
     _adopt_running_loop()
 
 
@@ -106,10 +107,41 @@ def disable() -> None:
 
 def _close(timeout_ms: int, keep: bool) -> None:
     atexit.unregister(_disable_at_exit)
+    _drop_observer()
+    _core.inspect_close(timeout_ms, int(keep))
+
+
+def _drop_observer() -> None:
     observer, _probe.active = _probe.active, None
     if observer is not None:
         observer.close()
-    _core.inspect_close(timeout_ms, int(keep))
+
+
+def _set_level(level: int) -> None:
+    """Changes the level; at 0 nothing is observed, and nothing shown any more."""
+    before = _core.inspect_level()
+    if level == 0:
+        _drop_observer()
+    _core.inspect_level(level)
+    if before == 0 < level:
+        _probe.active = Observer()
+        _adopt_running_loop()
+
+
+_watches_forks = False
+
+
+def _watch_forks() -> None:
+    global _watches_forks
+    if not _watches_forks:
+        os.register_at_fork(after_in_child=_forget_in_child)
+        _watches_forks = True
+
+
+def _forget_in_child() -> None:
+    # The segment is the parent's; a child that wants to be shown calls enable().
+    if _core.inspect_is_open():
+        _close(timeout_ms=0, keep=False)
 
 
 def _disable_at_exit() -> None:
@@ -190,11 +222,11 @@ def enable_from_environment() -> None:
     if value in ("", "0"):
         return
     try:
-        if value.isdigit():
+        if value.isdecimal():
             enable(level=2 if value == "1" else min(4, int(value)))
         else:
             enable(address=value)
-    except (OSError, RuntimeError) as exc:
+    except (OSError, RuntimeError, ValueError) as exc:
         # Not a reason for the program not to start.
         warnings.warn(f"QTINTER_INSPECT={value}: {exc}", RuntimeWarning, stacklevel=2)
 
@@ -221,12 +253,23 @@ def _adopt_running_loop() -> None:
     if not isinstance(loop, _core.Loop):
         return
     _core.inspect_adopt_loop(loop)
+    current = asyncio.current_task(loop)
     for task in asyncio.all_tasks(loop):
-        _core.inspect_task(loop, task)
+        if task is not current:
+            _core.inspect_task(loop, task)
+    # What waits for a task that has just become known is shown as waiting for it.
+    for task in asyncio.all_tasks(loop):
+        if task is not current:
+            _core.inspect_task(loop, task)
+    if current is not None:
+        _core.inspect_adopt_running(loop, current)
 
 
-def _answer(kind: str, task: Any, message: str) -> str:
+def _answer(kind: str, task: Any, message: str, level: int) -> str:
     """Does what a tool asks for, on the thread of a loop; the core calls this."""
+    if kind == "level":
+        _set_level(level)
+        return ""
     if kind == "cancel":
         task.cancel(message) if message and sys.version_info >= (3, 9) else task.cancel()
         return "cancelled"

@@ -27,9 +27,10 @@ SLOT_REGISTERED, SLOT_CALLED, SLOT_ENDED, SLOT_REFUSED, SLOT_GONE = range(20, 25
 WAIT_BEGAN, WAIT_FIRED, WAIT_ENDED, SENDER_DESTROYED = range(30, 34)
 STREAM_PUSH, STREAM_DROP = 34, 35
 JOB_SUBMITTED = 60
-TASK_UNRETRIEVED, TASK_DESTROYED = 17, 16
+TASK_UNRETRIEVED = 17
 MARK, SPAN_BEGAN, SPAN_ENDED = 90, 91, 92
 
+TASK_DONE, TASK_FAILED, TASK_CANCELLED = 5, 6, 7
 OVERLAPS = ("allow", "drop", "restart", "queue")
 FORMS = ("asyncsignal", "signalwait", "asyncsignalstream", "multisignal")
 ENDED_FIRED, ENDED_CANCELLED, ENDED_SENDER_GONE, ENDED_CLOSED = range(4)
@@ -40,14 +41,24 @@ _logger = logging.getLogger("qtinter.inspect")
 
 
 def _harmless(method: Any) -> Any:
-    """A method whose failure ends the observation, and not what is observed."""
+    """A method whose failure ends the observation, and not what is observed.
+
+    It does nothing once the observer is closed, whoever still has it.
+    """
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any) -> Any:
+        observer = getattr(self, "_observer", self)
+        if not observer.on:
+            return None
         try:
             return method(self, *args)
         except Exception:
-            _probe.active = None
+            if not observer.on:  # another thread has just called disable()
+                return None
+            observer.on = False
+            if _probe.active is observer:
+                _probe.active = None
             _logger.warning("asyncslots and waits are not shown any more", exc_info=True)
             return None
 
@@ -58,86 +69,95 @@ class SlotRecord:
     """What is counted of one asyncslot and one receiver."""
 
     __slots__ = (
-        "__weakref__", "calls", "id", "live", "max", "overlap", "refused", "row",
+        "calls", "id", "key", "links", "live", "max", "overlap", "refused", "row",
         "started", "total",
     )  # fmt: skip
 
-    def __init__(self, row: int, ident: int) -> None:
+    def __init__(self, key: tuple[int, int], row: int, ident: int) -> None:
+        self.key = key
         self.row = row
         self.id = ident
         self.calls = self.live = self.overlap = self.refused = 0
         self.total = self.max = 0
-        self.started: dict[int, int] = {}  # id(task) -> when, while it is pending
+        # By id(task), while it is pending: when it was started, and its id.
+        self.started: dict[int, tuple[int, int]] = {}
+        self.links: list[Any] = []  # weak references that tell of the end
 
 
 class WaitRecord:
     """A signal wait in force."""
 
-    __slots__ = ("_observer", "dropped", "fired", "future", "id", "loop", "over", "row")
+    __slots__ = (
+        "_observer", "dropped", "fired", "futures", "id", "loop", "over", "row", "sender"
+    )  # fmt: skip
 
-    def __init__(self, observer: Observer, loop: Any, row: int, ident: int) -> None:
+    def __init__(
+        self, observer: Observer, loop: Any, row: int, ident: int, sender: int
+    ) -> None:
         self._observer = observer
         self.loop = loop
         self.row = row
         self.id = ident
+        self.sender = sender
         self.fired = self.dropped = 0
-        self.future: Any = None
+        self.futures: list[Any] = []
         self.over = ENDED_CANCELLED
 
     @_harmless
     def waits(self, future: Any) -> None:
         """Whoever waits for this future waits for the signal."""
-        if self._observer.on:
-            self.forget()
-            self.future = future
-            _core.inspect_known(future, WAIT, self.id)
-
-    def forget(self) -> None:
-        if self.future is not None:
-            _core.inspect_forget(self.future)
-            self.future = None
+        self.futures.append(future)
+        _core.inspect_known(future, WAIT, self.id)
 
     @_harmless
-    def emitted(self, nargs: int, buffered: int = 0) -> None:
+    def waits_no_more(self, future: Any) -> None:
+        """The opposite of :meth:`waits`."""
+        if future in self.futures:
+            self.futures.remove(future)
+            _core.inspect_forget(future)
+
+    @_harmless
+    def emitted(self, nargs: int) -> None:
         """The signal came; what is completed until :meth:`delivered` is its doing."""
-        if self._observer.on:
-            self.fired += 1
-            self.over = ENDED_FIRED
-            _core.inspect_row_set(
-                WAIT, self.row, {"fired": self.fired, "buffered": buffered}
-            )
-            _core.inspect_record(WAIT_FIRED, self.loop, nargs, self.id, 0)
-            _core.inspect_cause(WAIT, self.id)
+        if self.row < 0:
+            return
+        self.fired += 1
+        self.over = ENDED_FIRED
+        _core.inspect_row_set(WAIT, self.row, {"fired": self.fired})
+        _core.inspect_record(WAIT_FIRED, self.loop, nargs, self.id, 0)
+        _core.inspect_cause(WAIT, self.id)
 
     @_harmless
     def delivered(self) -> None:
-        if self._observer.on:
-            _core.inspect_cause(0, 0)
+        _core.inspect_cause(0, 0)
 
     @_harmless
-    def buffered(self, count: int, dropped: int) -> None:
+    def buffered(self, count: int, dropped: int, pushed: bool) -> None:
         """The buffer of a stream changed."""
-        if self._observer.on:
-            _core.inspect_row_set(
-                WAIT, self.row, {"buffered": count, "dropped": dropped}
-            )
-            if dropped != self.dropped:
-                self.dropped = dropped
-                _core.inspect_record(STREAM_DROP, self.loop, dropped, self.id, 0)
+        if self.row < 0:
+            return
+        _core.inspect_row_set(WAIT, self.row, {"buffered": count, "dropped": dropped})
+        if pushed:
+            _core.inspect_record(STREAM_PUSH, self.loop, count, self.id, 0)
+        if dropped != self.dropped:
+            self.dropped = dropped
+            _core.inspect_record(STREAM_DROP, self.loop, dropped, self.id, 0)
 
     @_harmless
     def sender_gone(self) -> None:
-        if self._observer.on:
-            self.over = ENDED_SENDER_GONE
-            _core.inspect_row_set(WAIT, self.row, {"sender_alive": 0})
-            _core.inspect_record(SENDER_DESTROYED, self.loop, 0, self.id, 0)
+        self.over = ENDED_SENDER_GONE
+        _core.inspect_row_set(WAIT, self.row, {"sender_alive": 0})
+        _core.inspect_record(SENDER_DESTROYED, self.loop, 0, self.id, self.sender)
 
     @_harmless
     def ended(self) -> None:
-        if self._observer.on:
-            self.forget()
-            _core.inspect_row_retire(WAIT, self.row)
-            _core.inspect_record(WAIT_ENDED, self.loop, self.over, self.id, 0)
+        for future in self.futures:
+            _core.inspect_forget(future)
+        self.futures.clear()
+        self._observer.wait_ended(self)
+        _core.inspect_row_retire(WAIT, self.row)
+        self.row = -1
+        _core.inspect_record(WAIT_ENDED, self.loop, self.over, self.id, 0)
 
 
 class Observer:
@@ -146,61 +166,73 @@ class Observer:
     def __init__(self) -> None:
         self.on = True
         # By slot and receiver: a slot is a method of many objects.
-        self._slots: weakref.WeakKeyDictionary[Any, dict[int, SlotRecord]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._slots: dict[tuple[int, int], SlotRecord] = {}
+        self._waits: dict[int, WaitRecord] = {}
         self._objects: dict[int, tuple[int, int]] = {}  # address -> (row, id)
         self._links: dict[int, Any] = {}
         self._spans = 0
 
     def close(self) -> None:
-        """Forgets everything; called before the core's probe goes."""
+        """Forgets everything; called while the core's probe is still there."""
         self.on = False
-        self._slots.clear()
-        self._objects.clear()
+        for record in self._slots.values():
+            record.links.clear()
+            _core.inspect_row_retire(SLOT, record.row)
+        for wait in list(self._waits.values()):
+            _core.inspect_row_retire(WAIT, wait.row)
+        for row, _ in self._objects.values():
+            _core.inspect_row_retire(OBJECT, row)
         for link in self._links.values():
             link.close()
-        self._links.clear()
+        for owned in (self._slots, self._waits, self._objects, self._links):
+            owned.clear()  # type: ignore[attr-defined]
 
     # --- asyncslots
 
     @_harmless
     def slot_made(self, slot: Any, receiver: Any = None) -> SlotRecord | None:
         """Returns the record of a slot for a receiver, made if there is none."""
-        records = self._slots.setdefault(slot, {})
-        key = 0 if receiver is None else id(receiver)
-        record = records.get(key)
-        if record is None:
-            made = _core.inspect_row_new(
-                SLOT,
-                slot.home() if slot.home is not None else None,
-                {
-                    "name": _core.inspect_text(slot.label),
-                    "code": _core.inspect_code(slot.fn),
-                    "policy": OVERLAPS.index(slot.overlap),
-                    "created": _now(),
-                    "receiver": self.object_id(receiver),
-                },
-            )
-            if made is None:
-                return None  # no room
-            record = records[key] = SlotRecord(*made)
-            _core.inspect_record(SLOT_REGISTERED, None, 0, record.id, 0)
-            if receiver is not None:
-                _when_gone(receiver, self._receiver_gone, weakref.ref(slot), key)
-            _when_gone(slot, self._slot_gone, record)
+        key = (id(slot), 0 if receiver is None else id(receiver))
+        record = self._slots.get(key)
+        if record is not None:
+            return record
+        home = slot.home() if slot.home is not None else None
+        code = _core.inspect_code(slot.fn)
+        owner = self.object_id(receiver)
+        made = _core.inspect_row_new(
+            SLOT,
+            home,
+            {
+                "name": _core.inspect_text(slot.label),
+                "code": code,
+                "policy": OVERLAPS.index(slot.overlap),
+                "created": _now(),
+                "receiver": owner,
+            },
+        )
+        if made is None:
+            return None  # no room
+        record = self._slots[key] = SlotRecord(key, *made)
+        _core.inspect_record(SLOT_REGISTERED, home, code, record.id, owner)
+        for obj in (slot, receiver):
+            if obj is not None and type(obj).__weakrefoffset__:
+                record.links.append(self._link(obj, key))
         return record
 
-    def _receiver_gone(self, weak_slot: Any, key: int) -> None:
-        slot = weak_slot()
-        records = self._slots.get(slot) if slot is not None and self.on else None
-        if records:
-            record = records.pop(key, None)
-            if record is not None:
-                self._slot_gone(record)
+    def _link(self, obj: Any, key: tuple[int, int]) -> Any:
+        observer = weakref.ref(self)
 
-    def _slot_gone(self, record: SlotRecord) -> None:
-        if self.on and record.row >= 0:
+        def gone(_: Any) -> None:
+            alive = observer()
+            if alive is not None:
+                alive._slot_gone(key)
+
+        return weakref.ref(obj, gone)
+
+    @_harmless
+    def _slot_gone(self, key: tuple[int, int]) -> None:
+        record = self._slots.pop(key, None)
+        if record is not None:
             _core.inspect_row_retire(SLOT, record.row)
             _core.inspect_record(SLOT_GONE, None, 0, record.id, 0)
             record.row = -1
@@ -216,22 +248,28 @@ class Observer:
     @_harmless
     def slot_started(self, record: SlotRecord | None, loop: Any, task: Any) -> None:
         """The invocation has a task, whose first step has run; None: it has none."""
-        _core.inspect_cause(0, 0)
+        ident = _core.inspect_cause(0, 0)
         if record is None or record.row < 0 or task is None:
             return
         now = _now()
         record.calls += 1
-        record.live += 1
-        record.overlap = max(record.overlap, record.live)
-        record.started[id(task)] = now
-        self._show_slot(record, now)
-        found = None
-        if isinstance(loop, _core.Loop) and not task.done():
+        done = getattr(task, "done", None)
+        if done is None or not hasattr(task, "add_done_callback"):
+            pending = False  # what a runner of the user's own returned
+        else:
+            pending = not done()
+        if pending and isinstance(loop, _core.Loop):
             found = _core.inspect_task(loop, task)
-        _core.inspect_record(
-            SLOT_CALLED, loop, 0, 0 if found is None else found[1], record.id
-        )
-        task.add_done_callback(_Ended(self, record, loop))
+            ident = ident if found is None else found[1]
+        record.live += pending
+        record.overlap = max(record.overlap, record.live, 1)
+        _core.inspect_record(SLOT_CALLED, loop, 0, ident, record.id)
+        if pending:
+            record.started[id(task)] = (now, ident)
+            task.add_done_callback(_Ended(self, record, loop))
+        else:
+            _core.inspect_record(SLOT_ENDED, loop, _state_of(task), ident, record.id)
+        self._show_slot(record, now)
 
     @_harmless
     def slot_refused(self, slot: Any, receiver: Any, loop: Any) -> None:
@@ -245,15 +283,16 @@ class Observer:
 
     @_harmless
     def slot_ended(self, record: SlotRecord, loop: Any, task: Any) -> None:
-        began = record.started.pop(id(task), None)
-        if not self.on or record.row < 0 or began is None:
+        """The done callback of an invocation that was pending when it was started."""
+        began, ident = record.started.pop(id(task), (None, 0))
+        if record.row < 0 or began is None:
             return
         duration = _now() - began
         record.live -= 1
         record.total += duration
         record.max = max(record.max, duration)
+        _core.inspect_record(SLOT_ENDED, loop, _state_of(task), ident, record.id)
         self._show_slot(record)
-        _core.inspect_record(SLOT_ENDED, loop, 0, 0, record.id)
 
     def _show_slot(self, record: SlotRecord, called: int = 0) -> None:
         values = {
@@ -282,12 +321,13 @@ class Observer:
             if sender is None:
                 sender = _qt.signal_sender(signal)
         kind, current = _core.inspect_current(loop)
+        text, owner = _core.inspect_text(name), self.object_id(sender)
         made = _core.inspect_row_new(
             WAIT,
             loop,
             {
-                "signal": _core.inspect_text(name),
-                "sender": self.object_id(sender),
+                "signal": text,
+                "sender": owner,
                 "task": current if kind == TASK else 0,
                 "since": _now(),
                 "form": form,
@@ -296,9 +336,14 @@ class Observer:
         )
         if made is None:
             return None
-        record = WaitRecord(self, loop, *made)
-        _core.inspect_record(WAIT_BEGAN, loop, 0, record.id, 0)
+        record = WaitRecord(self, loop, *made, owner)
+        self._waits[record.id] = record
+        _core.inspect_record(WAIT_BEGAN, loop, text, record.id, owner)
         return record
+
+    def wait_ended(self, record: WaitRecord) -> None:
+        """Lets go of a record; :meth:`WaitRecord.ended` calls this."""
+        self._waits.pop(record.id, None)
 
     # --- objects
 
@@ -368,9 +413,8 @@ class Observer:
         if "exception" in context and task.done():
             name = _core.inspect_text(type(context["exception"]).__name__)
             _core.inspect_record(TASK_UNRETRIEVED, loop, 0, 0, name)
-        elif not task.done():
-            found = _core.inspect_task(loop, task)
-            _core.inspect_record(TASK_DESTROYED, loop, 0, found[1] if found else 0, 0)
+        elif not task.done() and isinstance(loop, _core.Loop):
+            _core.inspect_task_gone(loop, task)
 
     @_harmless
     def mark(self, loop: Any, name: str) -> None:
@@ -378,6 +422,7 @@ class Observer:
         task = current if kind == TASK else 0
         _core.inspect_record(MARK, loop, _core.inspect_text(name), task, 0)
 
+    @_harmless
     def span(self, loop: Any, name: str) -> Callable[[], None]:
         """Records the beginning of a span; the result records its end."""
         self._spans += 1
@@ -386,11 +431,11 @@ class Observer:
         task = current if kind == TASK else 0
         _core.inspect_record(SPAN_BEGAN, loop, text, number, task)
 
-        def end() -> None:
-            if self.on:
-                _core.inspect_record(SPAN_ENDED, loop, text, number, task)
+        return functools.partial(self._span_ended, loop, text, number, task)
 
-        return end
+    @_harmless
+    def _span_ended(self, loop: Any, text: int, number: int, task: int) -> None:
+        _core.inspect_record(SPAN_ENDED, loop, text, number, task)
 
 
 class _Ended:
@@ -411,8 +456,13 @@ def _nothing() -> None:
     pass
 
 
-def _when_gone(obj: Any, function: Callable[..., None], *args: Any) -> None:
-    weakref.finalize(obj, function, *args).atexit = False
+def _state_of(task: Any) -> int:
+    """How an invocation has ended, as enum qi_task_state."""
+    cancelled = getattr(task, "cancelled", None)
+    if cancelled is not None and cancelled():
+        return TASK_CANCELLED
+    # Not exception(): that would pass for somebody having looked at it.
+    return TASK_DONE if getattr(task, "_exception", None) is None else TASK_FAILED
 
 
 def _signal_name(signal: Any) -> str:
