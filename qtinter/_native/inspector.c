@@ -9,8 +9,10 @@
 
 #include <limits.h>
 #include <string.h>
+#include <time.h>
 
 /* A process has one client, whatever the number of interpreters and modules. */
+_Thread_local int qi_probe_held;
 uint64_t qi_probe_sessions; /* guarded by the GIL of whoever gets the client */
 
 /*********** making and releasing a probe ***********/
@@ -149,6 +151,11 @@ qi_probe_free(qi_state *st, int timeout_ms, int keep)
     st->probe = st->observed = NULL;
     p->close_timeout_ms = timeout_ms;
     p->close_keep = keep;
+    /* Another thread's hook may be in some Python code: it is soon done with it. */
+    for (int ms = 0; p->users > qi_probe_held && ms < timeout_ms; ms++) {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        Py_END_ALLOW_THREADS
+    }
     p->doomed = 1;
     if (p->users == 0) {
         qi_probe_release(p);
@@ -642,6 +649,29 @@ inspect_task(PyObject *module, PyObject *args)
                          (unsigned long long)QI_REF_ID(known->ref));
 }
 
+/* inspect_adopt_tasks(loop, tasks): those that exist when the inspection begins. */
+static PyObject *
+inspect_adopt_tasks(PyObject *module, PyObject *args)
+{
+    qi_state *st = state_of(module);
+    struct qi_probe *p = probe_of(module);
+    PyObject *loop, *tasks;
+
+    if (p == NULL
+        || !PyArg_ParseTuple(args, "O!O!", st->LoopType, &loop, &PyList_Type, &tasks)) {
+        return NULL;
+    }
+    qi_probe_hold(p);
+    /* All are known before one is said to wait for another. */
+    for (int pass = 0; pass < 2; pass++) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tasks); i++) {
+            qi_probe_adopt_task((LoopObject *)loop, PyList_GET_ITEM(tasks, i), pass);
+        }
+    }
+    (void)qi_probe_let_go(p);
+    Py_RETURN_NONE;
+}
+
 /* The task whose step is running: what is known of it begins here. */
 static PyObject *
 inspect_adopt_running(PyObject *module, PyObject *args)
@@ -844,6 +874,7 @@ PyMethodDef qi_inspector_functions[] = {
     {"inspect_step", inspect_step, METH_VARARGS, NULL},
     {"inspect_cause", inspect_cause, METH_VARARGS, NULL},
     {"inspect_current", inspect_current, METH_O, NULL},
+    {"inspect_adopt_tasks", inspect_adopt_tasks, METH_VARARGS, NULL},
     {"inspect_adopt_running", inspect_adopt_running, METH_VARARGS, NULL},
     {"inspect_task_gone", inspect_task_gone, METH_VARARGS, NULL},
     {"inspect_adopt_loop", inspect_adopt_loop, METH_O, NULL},

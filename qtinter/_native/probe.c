@@ -185,6 +185,9 @@ qi_probe_loop_started(LoopObject *self)
     QI_PUT(slot->row.loop_.host, text);
     qi_row_end(p->client, view->row);
     view->turn_ended = 0;
+    /* A native run is one turn, but for the time that it waits. */
+    view->turn_began = self->running == QI_RUNNING_NATIVE ? qi_probe_now() : 0;
+    view->callbacks = self->stats.callbacks;
     write_loop_row(p, self, QI_LOOP_IDLE);
     qi_probe_note(p, qi_probe_now(), QI_EV_LOOP_STARTED, view->number, mode_of(self),
                   view->id, 0);
@@ -202,6 +205,9 @@ qi_probe_loop_stopped(LoopObject *self)
     }
     if (self->st->probe != p || view->session != p->session || view->row == QI_NO_SLOT) {
         return;
+    }
+    if (self->running == QI_RUNNING_NATIVE || self->running == QI_NOT_RUNNING) {
+        qi_probe_turn_ended(self);
     }
     view->current = 0;
     view->busy_since = 0;
@@ -690,6 +696,7 @@ task_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
 {
     unsigned state = QI_TASK_DONE;
     uint32_t exception = 0;
+    uint32_t name = qi_row_peek(p->client, index)->row.task.name;
     PyObject *exc = read_attribute(&p->exception, task);
 
     if (exc != NULL) {
@@ -701,9 +708,13 @@ task_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
     else if (state_is(p, task, "CANCELLED")) {
         state = QI_TASK_CANCELLED;
     }
+    if (name == 0 && (state != QI_TASK_DONE || p->level >= 3)) {
+        name = qi_name_task(p, task); /* it never waited */
+    }
     struct qi_slot *slot = qi_row_begin(p->client, index);
     QI_PUT(slot->row.task.changed, now);
     QI_PUT(slot->row.task.exception, exception);
+    QI_PUT(slot->row.task.name, name);
     QI_PUT(slot->row.task.wait_kind, (uint8_t)QI_WAITS_NOTHING);
     QI_PUT(slot->row.task.wait_ref, 0);
     qi_row_end(p->client, index);
@@ -857,6 +868,26 @@ qi_probe_task_made(LoopObject *self, PyObject *task)
     }
     Py_XDECREF(waiter);
     (void)qi_probe_let_go(p);
+}
+
+void
+qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass)
+{
+    struct qi_probe *p = self->st->observed;
+
+    if (p == NULL || !is_task(p, task) || !qi_probe_view(p, self)) {
+        return;
+    }
+    int64_t now = qi_probe_now();
+    struct qi_known *known = qi_probe_task(p, self, task, now);
+    if (pass == 1 && known != NULL
+        && qi_row_peek(p->client, known->row)->state == QI_TASK_READY) {
+        PyObject *waiter = read_attribute(&p->waiter, task);
+        if (waiter != NULL) {
+            task_waits(p, self, task, waiter, now);
+            Py_DECREF(waiter);
+        }
+    }
 }
 
 /*********** running a handle ***********/

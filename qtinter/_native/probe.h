@@ -155,16 +155,19 @@ void qi_probe_free(qi_state *st, int timeout_ms, int keep);
 /* A hook that may run Python code, which may end the inspection (another thread's code
    too), holds the probe meanwhile.  The last qi_probe_let_go() of a closed probe releases
    it; 0: it was closed. */
-static inline struct qi_probe *
+extern _Thread_local int qi_probe_held; /* by this thread */
+
+static inline void
 qi_probe_hold(struct qi_probe *p)
 {
     p->users++;
-    return p;
+    qi_probe_held++;
 }
 void qi_probe_release(struct qi_probe *p);
 static inline int
 qi_probe_let_go(struct qi_probe *p)
 {
+    qi_probe_held--;
     if (!QI_UNLIKELY(--p->users == 0 && p->doomed)) {
         return !p->doomed;
     }
@@ -174,6 +177,10 @@ qi_probe_let_go(struct qi_probe *p)
 
 /* Changes what is observed: 0 forgets everything. */
 void qi_probe_set_level(qi_state *st, int level);
+
+/* Shows a task that exists already.  Pass 0: that it is there, pass 1: what it waits
+   for. */
+void qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass);
 
 /* Shows a task whose step runs now, and whose beginning nobody saw. */
 void qi_probe_adopt_running(LoopObject *self, PyObject *task);

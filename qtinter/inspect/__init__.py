@@ -254,13 +254,8 @@ def _adopt_running_loop() -> None:
         return
     _core.inspect_adopt_loop(loop)
     current = asyncio.current_task(loop)
-    for task in asyncio.all_tasks(loop):
-        if task is not current:
-            _core.inspect_task(loop, task)
-    # What waits for a task that has just become known is shown as waiting for it.
-    for task in asyncio.all_tasks(loop):
-        if task is not current:
-            _core.inspect_task(loop, task)
+    others = [task for task in asyncio.all_tasks(loop) if task is not current]
+    _core.inspect_adopt_tasks(loop, others)
     if current is not None:
         _core.inspect_adopt_running(loop, current)
 

@@ -551,7 +551,7 @@ LOOP_STATES = {
     1: "idle",
     2: "busy",
     3: "nested",
-    4: "is_closed",
+    4: "closed",
 }
 
 LOOP_MODES = {

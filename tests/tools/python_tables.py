@@ -34,7 +34,8 @@ def enum_names(header: str, name: str, prefix: str) -> dict[int, str]:
     for item in filter(None, (part.strip() for part in plain.split(","))):
         left, _, right = item.partition("=")
         value = int(right) if right else value
-        names[value] = left.strip()[len(prefix) :].lower()
+        word = left.strip()[len(prefix) :].lower()
+        names[value] = word[3:] if word.startswith("is_") else word
         value += 1
     return names
 
