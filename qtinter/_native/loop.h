@@ -79,6 +79,7 @@ struct qi_hosted {
 struct qi_loop_view {
     uint64_t session; /* of the probe that the rest belongs to */
     int shown;        /* as running */
+    int is_native;    /* and in which mode */
     uint64_t id;
     uint32_t row;
     unsigned number;     /* 1 to 255; 0: none was free */

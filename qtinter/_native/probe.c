@@ -186,7 +186,8 @@ qi_probe_loop_started(LoopObject *self)
     qi_row_end(p->client, view->row);
     view->turn_ended = 0;
     /* A native run is one turn, but for the time that it waits. */
-    view->turn_began = self->running == QI_RUNNING_NATIVE ? qi_probe_now() : 0;
+    view->is_native = self->running == QI_RUNNING_NATIVE;
+    view->turn_began = view->is_native ? qi_probe_now() : 0;
     view->callbacks = self->stats.callbacks;
     write_loop_row(p, self, QI_LOOP_IDLE);
     qi_probe_note(p, qi_probe_now(), QI_EV_LOOP_STARTED, view->number, mode_of(self),
@@ -206,7 +207,7 @@ qi_probe_loop_stopped(LoopObject *self)
     if (self->st->probe != p || view->session != p->session || view->row == QI_NO_SLOT) {
         return;
     }
-    if (self->running == QI_RUNNING_NATIVE || self->running == QI_NOT_RUNNING) {
+    if (view->is_native) {
         qi_probe_turn_ended(self);
     }
     view->current = 0;
@@ -421,7 +422,7 @@ cause_of(const struct qi_probe *p, const LoopObject *self)
 }
 
 struct qi_known *
-qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now)
+qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now, int born)
 {
     struct qi_known *known = qi_known_find(&p->known, task);
     uint64_t id;
@@ -440,14 +441,14 @@ qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now)
     }
     known->row = row;
     known->ref = QI_REF(QI_TASK, id);
-    if (QI_REF_KIND(p->cause) == QI_SLOT) {
+    if (born && QI_REF_KIND(p->cause) == QI_SLOT) {
         p->caused = id;
     }
     PyObject *coro = read_attribute(&p->coro, task);
     uint32_t code = coro == NULL ? 0 : qi_name_coroutine(p, coro);
     Py_XDECREF(coro);
-    uint32_t stack = p->level >= 3 ? qi_name_stack(p) : 0;
-    uint64_t creator = cause_of(p, self);
+    uint32_t stack = born && p->level >= 3 ? qi_name_stack(p) : 0;
+    uint64_t creator = born ? cause_of(p, self) : 0;
 
     struct qi_slot *slot = qi_row_begin(p->client, row);
     struct qi_task_row *t = &slot->row.task;
@@ -548,7 +549,8 @@ task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *ta
         known = NULL;
     }
     if (known == NULL) {
-        (void)qi_probe_task(p, self, task, now);
+        /* A first step, if it is no wakeup. */
+        (void)qi_probe_task(p, self, task, now, nargs == 0);
         return;
     }
     /* A wakeup carries the future that completed. */
@@ -800,7 +802,7 @@ qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
         return;
     }
     qi_probe_hold(p);
-    struct qi_known *known = qi_probe_task(p, self, task, now);
+    struct qi_known *known = qi_probe_task(p, self, task, now, 1);
     if (known == NULL) {
         (void)qi_probe_let_go(p);
         return;
@@ -855,7 +857,7 @@ qi_probe_task_made(LoopObject *self, PyObject *task)
     int64_t now = qi_probe_now();
     qi_probe_hold(p);
     PyObject *waiter = read_attribute(&p->waiter, task);
-    struct qi_known *known = qi_probe_task(p, self, task, now);
+    struct qi_known *known = qi_probe_task(p, self, task, now, 1);
     if (known != NULL && waiter != NULL) {
         task_waits(p, self, task, waiter, now);
     }
@@ -879,7 +881,7 @@ qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass)
         return;
     }
     int64_t now = qi_probe_now();
-    struct qi_known *known = qi_probe_task(p, self, task, now);
+    struct qi_known *known = qi_probe_task(p, self, task, now, 0);
     if (pass == 1 && known != NULL
         && qi_row_peek(p->client, known->row)->state == QI_TASK_READY) {
         PyObject *waiter = read_attribute(&p->waiter, task);
@@ -987,7 +989,7 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
 {
     qi_state *st = self->st;
     uint64_t session = p->session;
-    struct qi_known *known = qi_probe_task(p, self, task, began);
+    struct qi_known *known = qi_probe_task(p, self, task, began, 0);
 
     if (known == NULL) {
         return run_callback(p, self, handle, began);
@@ -1045,7 +1047,7 @@ qi_probe_adopt_running(LoopObject *self, PyObject *task)
         return;
     }
     int64_t now = qi_probe_now();
-    known = qi_probe_task(p, self, task, now);
+    known = qi_probe_task(p, self, task, now, 0);
     if (known != NULL) {
         p->adopted = Py_NewRef(task);
         p->adopted_by = self; /* dropped by qi_probe_loop_closed() at the latest */
@@ -1065,6 +1067,9 @@ qi_probe_run(LoopObject *self, PyObject *handle)
 
     if (!qi_probe_view(p, self)) {
         return qi_handle_call(st, handle);
+    }
+    if (QI_UNLIKELY(!view->shown) && self->running) {
+        qi_probe_loop_started(self); /* it ran before the inspection began */
     }
     if (QI_UNLIKELY(p->adopted_by == self)) {
         settle_adopted(p, self);
@@ -1269,7 +1274,7 @@ qi_probe_turn_began(LoopObject *self)
         return;
     }
     uint64_t outside = (uint64_t)(view->turn_began - view->turn_ended);
-    if (self->running != QI_RUNNING_NATIVE) {
+    if (!view->is_native) {
         view->qt_ns += outside;
     }
     else { /* there is no Qt: the loop waited */
@@ -1303,7 +1308,7 @@ qi_probe_turn_ended(LoopObject *self)
     if (view->row != QI_NO_SLOT) {
         write_loop_row(p, self, self->running ? QI_LOOP_IDLE : QI_LOOP_STOPPED);
     }
-    uint64_t qt = self->running == QI_RUNNING_NATIVE ? 0 : outside;
+    uint64_t qt = view->is_native ? 0 : outside;
     qi_probe_note(p, now, QI_EV_TURN, view->number, (uint32_t)callbacks, qt, turn);
 }
 

@@ -193,9 +193,10 @@ int64_t qi_probe_now(void);
 /* Makes sure that the loop has a row; 0 when it has none. */
 int qi_probe_view(struct qi_probe *p, LoopObject *self);
 
-/* The task known by this object, made known if need be; NULL when there is no room. */
+/* The task known by this object, made known if need be; NULL when there is no room.
+   born: it is new, not only to us. */
 struct qi_known *qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task,
-                               int64_t now);
+                               int64_t now, int born);
 
 /* A slot, for reading by whoever writes it. */
 static inline const struct qi_slot *
