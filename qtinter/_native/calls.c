@@ -184,9 +184,9 @@ loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         && check_in_debug(self, call.callback, "call_soon_threadsafe", 0) < 0) {
         return NULL;
     }
-    PyObject *handle = queue_call(
-        self, &call,
-        self->thread_id != 0 && PyThread_get_thread_ident() != self->thread_id);
+    PyObject *handle = queue_call(self, &call,
+                                  self->thread_id != 0
+                                      && PyThread_get_thread_ident() != self->thread_id);
     if (handle == NULL) {
         return NULL;
     }

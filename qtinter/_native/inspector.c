@@ -133,8 +133,7 @@ qi_probe_release(struct qi_probe *p)
 
     /* The sender may be inside wake_loops(), which takes no lock that we hold. */
     Py_BEGIN_ALLOW_THREADS qi_client_close(p->client, p->close_timeout_ms, p->close_keep);
-    Py_END_ALLOW_THREADS
-    release(p);
+    Py_END_ALLOW_THREADS release(p);
     if (exc != NULL) {
         qi_raise_exception(exc);
     }
@@ -389,23 +388,40 @@ struct column {
      sizeof(((struct qi_slot *)0)->row.member.field)}
 
 static const struct column columns[] = {
-    COLUMN_OF(TASK, task, role),          COLUMN_OF(TASK, task, slot),
-    COLUMN_OF(TASK, task, name),          COLUMN_OF(TASK, task, creator),
-    COLUMN_OF(TASK, task, wait_detail),   COLUMN_OF(SLOT, slot, name),
-    COLUMN_OF(SLOT, slot, code),          COLUMN_OF(SLOT, slot, receiver),
-    COLUMN_OF(SLOT, slot, calls),         COLUMN_OF(SLOT, slot, live),
-    COLUMN_OF(SLOT, slot, overlap_max),   COLUMN_OF(SLOT, slot, refused),
-    COLUMN_OF(SLOT, slot, total),         COLUMN_OF(SLOT, slot, max),
-    COLUMN_OF(SLOT, slot, policy),        COLUMN_OF(SLOT, slot, created),
-    COLUMN_OF(SLOT, slot, last_call),     COLUMN_OF(WAIT, wait, signal),
-    COLUMN_OF(WAIT, wait, sender),        COLUMN_OF(WAIT, wait, task),
-    COLUMN_OF(WAIT, wait, since),         COLUMN_OF(WAIT, wait, form),
-    COLUMN_OF(WAIT, wait, buffered),      COLUMN_OF(WAIT, wait, dropped),
-    COLUMN_OF(WAIT, wait, fired),         COLUMN_OF(WAIT, wait, sender_alive),
-    COLUMN_OF(WAIT, wait, code),          COLUMN_OF(OBJECT, object, name),
-    COLUMN_OF(OBJECT, object, created),   COLUMN_OF(OBJECT, object, destroyed),
-    COLUMN_OF(OBJECT, object, parent),    COLUMN_OF(JOB, job, code),
-    COLUMN_OF(JOB, job, task),            COLUMN_OF(JOB, job, created),
+    COLUMN_OF(TASK, task, role),
+    COLUMN_OF(TASK, task, slot),
+    COLUMN_OF(TASK, task, name),
+    COLUMN_OF(TASK, task, creator),
+    COLUMN_OF(TASK, task, wait_detail),
+    COLUMN_OF(SLOT, slot, name),
+    COLUMN_OF(SLOT, slot, code),
+    COLUMN_OF(SLOT, slot, receiver),
+    COLUMN_OF(SLOT, slot, calls),
+    COLUMN_OF(SLOT, slot, live),
+    COLUMN_OF(SLOT, slot, overlap_max),
+    COLUMN_OF(SLOT, slot, refused),
+    COLUMN_OF(SLOT, slot, total),
+    COLUMN_OF(SLOT, slot, max),
+    COLUMN_OF(SLOT, slot, policy),
+    COLUMN_OF(SLOT, slot, created),
+    COLUMN_OF(SLOT, slot, last_call),
+    COLUMN_OF(WAIT, wait, signal),
+    COLUMN_OF(WAIT, wait, sender),
+    COLUMN_OF(WAIT, wait, task),
+    COLUMN_OF(WAIT, wait, since),
+    COLUMN_OF(WAIT, wait, form),
+    COLUMN_OF(WAIT, wait, buffered),
+    COLUMN_OF(WAIT, wait, dropped),
+    COLUMN_OF(WAIT, wait, fired),
+    COLUMN_OF(WAIT, wait, sender_alive),
+    COLUMN_OF(WAIT, wait, code),
+    COLUMN_OF(OBJECT, object, name),
+    COLUMN_OF(OBJECT, object, created),
+    COLUMN_OF(OBJECT, object, destroyed),
+    COLUMN_OF(OBJECT, object, parent),
+    COLUMN_OF(JOB, job, code),
+    COLUMN_OF(JOB, job, task),
+    COLUMN_OF(JOB, job, created),
     {QI_OBJECT, "class", offsetof(struct qi_slot, row.object.class_), sizeof(uint32_t)},
 };
 
@@ -478,8 +494,7 @@ put_columns(struct qi_probe *p, uint32_t index, unsigned kind, PyObject *values)
 static int
 check_row(struct qi_probe *p, unsigned long index, unsigned kind)
 {
-    if (index >= QI_SEGMENT_SLOTS
-        || qi_row_kind(p->client, (uint32_t)index) != kind) {
+    if (index >= QI_SEGMENT_SLOTS || qi_row_kind(p->client, (uint32_t)index) != kind) {
         PyErr_Format(PyExc_ValueError, "row %lu is not of kind %u", index, kind);
         return -1;
     }
@@ -523,8 +538,7 @@ inspect_row_set(PyObject *module, PyObject *args)
     unsigned long index;
     PyObject *values;
 
-    if (p == NULL
-        || !PyArg_ParseTuple(args, "IkO!", &kind, &index, &PyDict_Type, &values)
+    if (p == NULL || !PyArg_ParseTuple(args, "IkO!", &kind, &index, &PyDict_Type, &values)
         || check_row(p, index, kind) < 0
         || put_columns(p, (uint32_t)index, kind, values) < 0) {
         return NULL;
@@ -779,8 +793,7 @@ inspect_adopt_loop(PyObject *module, PyObject *loop)
         PyErr_SetString(PyExc_TypeError, "not a loop of qtinter");
         return NULL;
     }
-    qi_probe_loop_started((LoopObject *)loop);
-    Py_RETURN_NONE;
+    return qi_probe_adopt_loop((LoopObject *)loop) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /*********** requests from outside ***********/
@@ -804,8 +817,8 @@ serve(struct qi_probe *p, const struct qi_request *request)
 {
     static const char *const kinds[] = {"", "cancel", "level", "stack"};
     int is_level = request->kind == QI_REQUEST_LEVEL;
-    PyObject *task = is_level || request->task == 0 ? Py_None
-                                                    : task_by_id(p, request->task);
+    PyObject *task =
+        is_level || request->task == 0 ? Py_None : task_by_id(p, request->task);
     PyObject *text = NULL;
 
     if (task == NULL) {
@@ -827,7 +840,8 @@ serve(struct qi_probe *p, const struct qi_request *request)
         qi_client_answer(p->client, request->token, 1, utf8);
     }
     else {
-        qi_client_answer(p->client, request->token, 0, "the application could not answer");
+        qi_client_answer(p->client, request->token, 0,
+                         "the application could not answer");
     }
     PyErr_Clear(); /* nothing of a tool's request reaches the user's program */
     Py_XDECREF(text);

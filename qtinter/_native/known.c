@@ -77,8 +77,7 @@ qi_known_enter(struct qi_known_map *map, const void *object, size_t most)
         return entry;
     }
     /* At most three quarters full. */
-    if (map->len >= most
-        || ((map->len + 1) * 4 > map->capacity * 3 && grow(map) < 0)) {
+    if (map->len >= most || ((map->len + 1) * 4 > map->capacity * 3 && grow(map) < 0)) {
         return NULL;
     }
     entry = place_for(map, object);

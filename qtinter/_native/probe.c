@@ -169,15 +169,16 @@ qi_probe_loop_started(LoopObject *self)
     struct qi_loop_view *view = &self->view;
 
     if (self->waiter != NULL) {
-        set_woken(p, self, &self->waiter->poller); /* at level 0 too: to hear of another */
+        set_woken(p, self,
+                  &self->waiter->poller); /* at level 0 too: to hear of another */
     }
     if (!qi_probe_view(p, self)) {
         return;
     }
     view->shown = 1;
-    const char *host =
-        self->running == QI_RUNNING_NATIVE || self->host_name == NULL ? ""
-                                                                       : self->host_name;
+    const char *host = self->running == QI_RUNNING_NATIVE || self->host_name == NULL
+                           ? ""
+                           : self->host_name;
     uint32_t text = qi_text(p->client, host, strlen(host));
     struct qi_slot *slot = qi_row_begin(p->client, view->row);
     QI_PUT(slot->row.loop_.mode, mode_of(self));
@@ -241,9 +242,9 @@ retire_all_of(struct qi_probe *p, unsigned number)
         if (known->row != QI_NO_SLOT) {
             /* A task is not known to have ended; the loop will not run it any more. */
             qi_row_retire(p->client, known->row,
-                          number == 0                            ? QI_STATE_GONE
+                          number == 0                          ? QI_STATE_GONE
                           : QI_REF_KIND(known->ref) == QI_TASK ? QI_TASK_DESTROYED
-                                                                 : QI_OVER);
+                                                               : QI_OVER);
         }
         qi_known_remove(&p->known, known->object); /* may bring another one here */
     }
@@ -327,8 +328,8 @@ self_of_step_object(struct qi_probe *p, PyObject *callable)
             step = &p->step_types[p->step_types_next++ % QI_STEP_TYPES];
             Py_DECREF((PyObject *)step->type);
         }
-        *step = (struct qi_step_type){
-            .type = (PyTypeObject *)Py_NewRef((PyObject *)type)};
+        *step =
+            (struct qi_step_type){.type = (PyTypeObject *)Py_NewRef((PyObject *)type)};
         if (descr != NULL && Py_IS_TYPE(descr, &PyGetSetDescr_Type)) {
             step->self = ((PyGetSetDescrObject *)descr)->d_getset->get;
             step->closure = ((PyGetSetDescrObject *)descr)->d_getset->closure;
@@ -389,10 +390,10 @@ task_of(struct qi_probe *p, PyObject *callable)
 static PyObject *
 read_attribute(const struct qi_fast_attribute *attribute, PyObject *object)
 {
-    PyObject *value = attribute->get != NULL
-                              && PyObject_TypeCheck(object, attribute->type)
-                          ? attribute->get(object, attribute->closure)
-                          : PyObject_GetAttrString(object, attribute->name);
+    PyObject *value =
+        attribute->get != NULL && PyObject_TypeCheck(object, attribute->type)
+            ? attribute->get(object, attribute->closure)
+            : PyObject_GetAttrString(object, attribute->name);
     if (value == NULL) {
         PyErr_Clear();
     }
@@ -933,8 +934,8 @@ drop_timer(struct qi_probe *p, LoopObject *self, PyObject *handle)
     }
 }
 
-/* Whether the probe is still the one that it was, after Python code ran.  (Another one may
-   have got the same address.) */
+/* Whether the probe is still the one that it was, after Python code ran.  (Another one
+   may have got the same address.) */
 static inline int
 is_same(const qi_state *st, const struct qi_probe *p, uint64_t session)
 {
@@ -1203,9 +1204,9 @@ qi_probe_watch(LoopObject *self, int fd, int events, PyObject *handle)
         }
         return;
     }
-    PyObject *callback =
-        handle != NULL && qi_is_handle(self->st, handle) ? QI_SLOT(self->st, handle, callback)
-                                                         : NULL;
+    PyObject *callback = handle != NULL && qi_is_handle(self->st, handle)
+                             ? QI_SLOT(self->st, handle, callback)
+                             : NULL;
     qi_probe_hold(p);
     uint32_t code = callback == NULL ? 0 : qi_name_callable(p, callback);
     if (!qi_probe_let_go(p)) {
@@ -1250,6 +1251,70 @@ qi_probe_watch_fired(LoopObject *self, int fd, int events)
     }
     qi_probe_note(p, qi_probe_now(), QI_EV_WATCH_FIRED, self->view.number, (uint32_t)fd,
                   (uint64_t)events, 0);
+}
+
+/*********** what exists when the inspection begins ***********/
+
+static int
+adopt_timers(LoopObject *self)
+{
+    qi_state *st = self->st;
+    PyObject *handles = PyList_New(0); /* naming them may run Python code */
+
+    for (size_t i = 0; handles != NULL && i < self->timers.len; i++) {
+        if (PyList_Append(handles, self->timers.heap[i].item) < 0) {
+            Py_CLEAR(handles);
+        }
+    }
+    if (handles == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; st->observed != NULL && i < PyList_GET_SIZE(handles); i++) {
+        PyObject *handle = PyList_GET_ITEM(handles, i);
+        if (qi_is_timer(st, handle)
+            && !(qi_handle_own(st, handle)->flags & QI_HANDLE_CANCELLED)
+            && qi_known_find(&st->probe->known, handle) == NULL) {
+            qi_probe_timer_set(self, handle);
+        }
+    }
+    Py_DECREF(handles);
+    return 0;
+}
+
+static void
+adopt_watches(LoopObject *self)
+{
+    SelectorObject *waiter = self->waiter;
+
+    for (int fd = 0; waiter != NULL && fd < waiter->watches_len; fd++) {
+        const struct qi_watch *watch = qi_selector_watch(waiter, fd);
+        if (watch == NULL || self->st->observed == NULL) {
+            continue;
+        }
+        PyObject *handle = NULL;
+        for (Py_ssize_t i = 0; handle == NULL && PyTuple_CheckExact(watch->data)
+                               && i < PyTuple_GET_SIZE(watch->data);
+             i++) {
+            PyObject *item = PyTuple_GET_ITEM(watch->data, i);
+            handle = item == Py_None ? NULL : item;
+        }
+        Py_XINCREF(handle);
+        qi_probe_watch(self, fd, watch->events, handle);
+        Py_XDECREF(handle);
+    }
+}
+
+int
+qi_probe_adopt_loop(LoopObject *self)
+{
+    if (self->running) {
+        qi_probe_loop_started(self);
+    }
+    if (adopt_timers(self) < 0) {
+        return -1;
+    }
+    adopt_watches(self);
+    return 0;
 }
 
 /*********** turns, modal functions, nested loops ***********/
@@ -1298,8 +1363,8 @@ qi_probe_turn_ended(LoopObject *self)
     int64_t now = qi_probe_now();
     uint64_t turn = (uint64_t)(now - view->turn_began);
     uint64_t outside = view->turn_ended != 0 && view->turn_began > view->turn_ended
-                      ? (uint64_t)(view->turn_began - view->turn_ended)
-                      : 0;
+                           ? (uint64_t)(view->turn_began - view->turn_ended)
+                           : 0;
     uint64_t callbacks = self->stats.callbacks - view->callbacks;
     view->asyncio_ns += turn;
     view->turn_ended = now;
@@ -1322,7 +1387,8 @@ qi_probe_nested(LoopObject *self)
         return;
     }
     view->nested_at = qi_probe_now();
-    unsigned depth = self->host != NULL ? (unsigned)self->host->depth(self->host->impl) : 0;
+    unsigned depth =
+        self->host != NULL ? (unsigned)self->host->depth(self->host->impl) : 0;
     struct qi_slot *slot = qi_row_begin(p->client, view->row);
     QI_PUT(slot->state, (uint8_t)QI_LOOP_NESTED);
     QI_PUT(slot->row.loop_.depth, depth);

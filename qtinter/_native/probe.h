@@ -70,7 +70,7 @@ struct qi_probe {
     uint64_t caused; /* id of the last task that an asyncslot's emission made */
 
     /* The task in whose step the inspection began: that step is not observed. */
-    PyObject *adopted; /* owned */
+    PyObject *adopted;      /* owned */
     LoopObject *adopted_by; /* borrowed: a loop that goes says so */
 
     /* Loops that a request from outside wakes; the only thing another thread reads. */
@@ -178,6 +178,9 @@ qi_probe_let_go(struct qi_probe *p)
 /* Changes what is observed: 0 forgets everything. */
 void qi_probe_set_level(qi_state *st, int level);
 
+/* Shows a running loop, its timers and its watches.  0, or -1 with MemoryError. */
+int qi_probe_adopt_loop(LoopObject *self);
+
 /* Shows a task that exists already.  Pass 0: that it is there, pass 1: what it waits
    for. */
 void qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass);
@@ -222,7 +225,7 @@ uint32_t qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname);
 uint32_t qi_name_callable(struct qi_probe *p, PyObject *callable);
 uint32_t qi_name_coroutine(struct qi_probe *p, PyObject *coro);
 uint32_t qi_name_task(struct qi_probe *p, PyObject *task); /* its name; see QI_TASK_N */
-uint32_t qi_name_stack(struct qi_probe *p);       /* of the running Python code */
+uint32_t qi_name_stack(struct qi_probe *p); /* of the running Python code */
 uint32_t qi_name_innermost(struct qi_probe *p, PyObject *coro);
 
 #endif

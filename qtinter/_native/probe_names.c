@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#define MAX_STACK 8     /* code locations of a creation stack */
-#define MAX_CHAIN 64    /* awaits followed to the innermost one */
+#define MAX_STACK 8  /* code locations of a creation stack */
+#define MAX_CHAIN 64 /* awaits followed to the innermost one */
 #define TASK_PREFIX "Task-"
 
 uint32_t

@@ -235,8 +235,8 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
         }
         Py_BEGIN_ALLOW_THREADS r =
             qi_poller_wait(&waiter->poller, -1, events, MAX_EVENTS, &got);
-        Py_END_ALLOW_THREADS
-        if (QI_OBSERVED(self)) {
+        Py_END_ALLOW_THREADS if (QI_OBSERVED(self))
+        {
             qi_probe_turn_began(self);
         }
     }

@@ -23,7 +23,8 @@ header_of(const struct qi_view *view)
         "binding", h->binding, "qt", h->qt, "level", (unsigned int)h->level, "closed",
         (unsigned int)h->closed, "records", (unsigned long long)h->ring_head,
         "texts_missed", (unsigned long long)h->arena_missed, "rows_missed",
-        (unsigned long long)h->slots_missed, "heartbeat", (unsigned long long)h->heartbeat);
+        (unsigned long long)h->slots_missed, "heartbeat",
+        (unsigned long long)h->heartbeat);
 }
 
 /* Appends an object, which may be NULL with an exception; takes the reference. */
@@ -174,7 +175,8 @@ inspect_read_segment(PyObject *Py_UNUSED(module), PyObject *path)
         return PyErr_NoMemory();
     }
     if (r < 0) {
-        return PyErr_Format(PyExc_ValueError, "cannot read %R: %s", path, qi_view_text(r));
+        return PyErr_Format(PyExc_ValueError, "cannot read %R: %s", path,
+                            qi_view_text(r));
     }
     PyObject *header = header_of(&segment.view);
     PyObject *rows = header == NULL ? NULL : rows_of(&segment.view);

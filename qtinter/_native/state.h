@@ -86,7 +86,7 @@ typedef struct {
     int handle_run_replaced; /* it was not asyncio's own */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
-    struct qi_probe *probe; /* owned; NULL while nothing inspects, see probe.h */
+    struct qi_probe *probe;    /* owned; NULL while nothing inspects, see probe.h */
     struct qi_probe *observed; /* the same, NULL at level 0 too */
     int module_gone; /* the module was freed: the last instance frees the state */
 } qi_state;

@@ -1,10 +1,10 @@
 """Showing what the loops of this process do, to tools outside of it.
 
-``qtinter.inspect.enable()`` (or ``QTINTER_INSPECT=1`` in the environment) makes the loop
-core write the state of tasks, asyncslots, signal waits, timers and watches, and an event
-for each step, into a memory-mapped segment, from where a daemon mirrors them to tools
-such as ``qtinter-inspect``.  The program never waits for any of them, and does not notice
-whether they are there.
+``qtinter.inspect.enable()`` (or ``QTINTER_INSPECT=1`` in the environment) makes the
+loop core write the state of tasks, asyncslots, signal waits, timers and watches, and an
+event for each step, into a memory-mapped segment, from where a daemon mirrors them to
+tools such as ``qtinter-inspect``.  The program never waits for any of them, and does
+not notice whether they are there.
 
 Levels: 0 nothing, 1 state only, 2 state and events, 3 also where tasks were created and
 where they wait, 4 also the repr of what they wait for.
@@ -249,8 +249,8 @@ def _loaded_binding() -> tuple[str, str]:
 
 
 def _adopt_running_loop() -> None:
-    loop = asyncio._get_running_loop()
-    if not isinstance(loop, _core.Loop):
+    loop: Any = asyncio._get_running_loop()
+    if loop is None or not issubclass(type(loop), _core.Loop):
         return
     _core.inspect_adopt_loop(loop)
     current = asyncio.current_task(loop)
@@ -266,7 +266,10 @@ def _answer(kind: str, task: Any, message: str, level: int) -> str:
         _set_level(level)
         return ""
     if kind == "cancel":
-        task.cancel(message) if message and sys.version_info >= (3, 9) else task.cancel()
+        task.cancel(message) if message and sys.version_info >= (
+            3,
+            9,
+        ) else task.cancel()
         return "cancelled"
     out = io.StringIO()
     if task is not None:

@@ -1,8 +1,8 @@
 """Rows of what only the package knows: asyncslots, signal waits, objects, jobs.
 
-An observer exists while inspection is on (``_probe.active``).  Its methods are called on
-the thread of the loop concerned, with nothing pending; they must not raise into the code
-they observe, so each of them is short and touches only what it was given.
+An observer exists while inspection is on (``_probe.active``).  Its methods are called
+on the thread of the loop concerned, with nothing pending; they must not raise into the
+code they observe, so each of them is short and touches only what it was given.
 
 Rows are written through ``_core``: a row is (index, id); ids are never used again.
 """
@@ -59,7 +59,9 @@ def _harmless(method: Any) -> Any:
             observer.on = False
             if _probe.active is observer:
                 _probe.active = None
-            _logger.warning("asyncslots and waits are not shown any more", exc_info=True)
+            _logger.warning(
+                "asyncslots and waits are not shown any more", exc_info=True
+            )
             return None
 
     return guarded
@@ -88,7 +90,8 @@ class WaitRecord:
     """A signal wait in force."""
 
     __slots__ = (
-        "_observer", "dropped", "fired", "futures", "id", "loop", "over", "row", "sender"
+        "_observer", "dropped", "fired", "futures", "id", "loop", "over", "row",
+        "sender",
     )  # fmt: skip
 
     def __init__(
@@ -185,7 +188,7 @@ class Observer:
         for link in self._links.values():
             link.close()
         for owned in (self._slots, self._waits, self._objects, self._links):
-            owned.clear()  # type: ignore[attr-defined]
+            owned.clear()
 
     # --- asyncslots
 

@@ -1,7 +1,7 @@
 """The command ``qtinter-inspect``.
 
-Exit codes: 0 done, 1 findings, 2 usage, 3 no such application or daemon, 4 no permission,
-5 incompatible versions.
+Exit codes: 0 done, 1 findings, 2 usage, 3 no such application or daemon, 4 no
+permission, 5 incompatible versions.
 """
 
 from __future__ import annotations
@@ -29,6 +29,33 @@ EXIT_INCOMPATIBLE = 5
 
 WATCH_HZ = 20
 
+_EPILOG = """\
+A program is shown if it was started with QTINTER_INSPECT=1 in its environment (or a
+level from 1 to 4, or the path of the daemon's socket), or has called
+qtinter.inspect.enable().  Levels: 1 state, 2 also events, 3 also where tasks were
+created and where they wait, 4 also the repr of what they wait for.
+
+The commands speak to the daemon qtinterd and start it if it does not run; only "crash"
+needs none.  Without --pid they show all programs.
+
+examples:
+  qtinter-inspect ls                     which programs there are
+  qtinter-inspect ps --pid 4242          what their tasks do and wait for
+  qtinter-inspect task 17 --json         everything about a task
+  qtinter-inspect watch --events | jq .  what happens, as it happens
+  qtinter-inspect crash                  the last moments of one that died
+
+exit status:
+  0  done                        3  no such program, task, file or daemon
+  1  there are findings          4  no permission
+  2  wrong use of the command    5  the daemon's version does not fit
+
+environment:
+  QTINTER_RUNTIME_DIR  where sockets and segments are, by default
+                       $XDG_RUNTIME_DIR/qtinter or /tmp/qtinter-UID
+  QTINTERD             path of the daemon, if it is not found on PATH
+"""
+
 
 class NoTargetError(Exception):
     """There is no such application, or more than one."""
@@ -38,19 +65,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(argv)
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()  # here, where a reader that is gone is no error
+        return code
     except NoTargetError as exc:
         return _fail(str(exc), EXIT_NO_TARGET)
     except IncompatibleError as exc:
         return _fail(str(exc), EXIT_INCOMPATIBLE)
     except PermissionError as exc:
         return _fail(str(exc), EXIT_PERMISSION)
-    except (InspectError, OSError, ValueError) as exc:
-        return _fail(str(exc), EXIT_NO_TARGET)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except BrokenPipeError:
         # Not to fail again when the interpreter flushes what nobody reads.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        return 0
+    except (ImportError, InspectError, OSError, ValueError) as exc:
+        return _fail(str(exc), EXIT_NO_TARGET)
 
 
 def _fail(text: str, code: int) -> int:
@@ -65,14 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="qtinter-inspect",
         description="Show what the asyncio loops of running Qt programs do.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
         "--socket", metavar="PATH", help="the daemon's socket, if not the usual one"
     )
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True
-    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(
         name: str, text: str, run: Callable[[Any], Any], target: bool = True
@@ -98,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--all", action="store_true", help="also those that ended")
     made = command("task", "Show everything about one task.", _task)
     made.add_argument("id", type=int, help="number of the task, as ps shows it")
-    made = command("watch", "Print changes as they happen, one JSON object a line.", _watch)
+    made = command(
+        "watch", "Print changes as they happen, one JSON object a line.", _watch
+    )
     made.add_argument("--jsonl", action="store_true", help="(the default form)")
     made.add_argument("--events", action="store_true", help="also each event")
     made.add_argument("--hz", type=int, default=WATCH_HZ, help="most updates a second")
@@ -106,7 +139,9 @@ def _parser() -> argparse.ArgumentParser:
         "crash", "Show what a program that has died left behind.", _crash, target=False
     )
     made.add_argument("file", nargs="?", help="the segment; by default the newest one")
-    made.add_argument("--events", type=int, default=20, help="how many of the last events")
+    made.add_argument(
+        "--events", type=int, default=20, help="how many of the last events"
+    )
     return parser
 
 
@@ -151,6 +186,9 @@ def _print_json(value: Any) -> None:
 
 
 def _table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
+    if not sys.stdout.isatty():  # for other programs: a line is a row
+        _plain_table(title, columns, rows)
+        return
     try:
         from rich import box
         from rich.console import Console
@@ -163,14 +201,11 @@ def _table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width).print(table)
+    Console().print(table)
 
 
 def _plain_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
-    widths = [
-        max(map(len, cells)) for cells in zip(columns, *rows)
-    ]
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows)]
     if title:
         print(title)
     for row in [list(columns), *rows]:
@@ -222,9 +257,7 @@ def _show(
     columns: dict[str, Callable[[dict[str, Any]], str]],
 ) -> None:
     if options.json:
-        _print_json(
-            [{"pid": p.info["pid"], "rows": rows_of(p)} for p in processes]
-        )
+        _print_json([{"pid": p.info["pid"], "rows": rows_of(p)} for p in processes])
         return
     for process in processes:
         cells = [[show(row) for show in columns.values()] for row in rows_of(process)]
@@ -329,7 +362,9 @@ def _waits(options: argparse.Namespace) -> None:
             "signal": lambda w: str(w["signal"]),
             "sender": _sender,
             "form": lambda w: str(w["form"]),
-            "task": lambda w: f"{w['task']} {w['task_name'] or ''}" if w["task"] else "",
+            "task": lambda w: (
+                f"{w['task']} {w['task_name'] or ''}" if w["task"] else ""
+            ),
             "since": lambda w: _seconds(w["since"]),
             "fired": lambda w: str(w["fired"]),
             "buffered": lambda w: str(w["buffered"]),
@@ -415,7 +450,7 @@ async def _watch_changes(options: argparse.Namespace) -> None:
     async with connect(options.socket, start=True) as feed:
         await feed.subscribe(options.pid, hz=options.hz, events=options.events)
         async for change in feed:
-            process = feed.processes[change.pid]
+            process = feed.processes.get(change.pid) or Process({"pid": change.pid})
             line: dict[str, Any] = {"what": change.what, "pid": change.pid}
             if change.what == "rows":
                 line["changed"] = [
@@ -493,7 +528,9 @@ def _crash(options: argparse.Namespace) -> None:
     )  # fmt: skip
     last = process.info["last"]
     _table(
-        f"last events ({process.lost} older ones lost)" if process.lost else "last events",
+        f"last events ({process.lost} older ones lost)"
+        if process.lost
+        else "last events",
         ("before the end", "event", "what"),
         [
             [

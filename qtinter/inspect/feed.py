@@ -22,13 +22,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, AsyncIterator
 
-from . import wire
 from .._version import __version__
+from . import _tables, wire
 from .errors import IncompatibleError, InspectError
 from .model import Process
 from .segment import running_applications, runtime_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 SOCKET_NAME = "qtinterd.sock"
@@ -187,7 +188,9 @@ class Feed:
         if name != "WELCOME" or answer["hmac"] != wire.server_proof(
             key, hello["nonce"], nonce
         ):
-            raise InspectError(f"whoever listens on {self.address} does not know the key")
+            raise InspectError(
+                f"whoever listens on {self.address} does not know the key"
+            )
         self.role = answer["role"]
 
     def _send(self, name: str, seq: int = 0, **fields: Any) -> None:
@@ -233,7 +236,7 @@ class Feed:
     async def list(self) -> list[dict[str, Any]]:
         """Return the applications that the daemon knows."""
         rows = await self.request("LIST")
-        fields = wire._tables.MESSAGES[wire.NUMBERS["PROC_UP"]][2]
+        fields = _tables.MESSAGES[wire.NUMBERS["PROC_UP"]][2]
         return [
             {fields[key][0]: value for key, value in row.items() if key in fields}
             for row in rows or ()
@@ -243,7 +246,7 @@ class Feed:
         self,
         pid: int | None = None,
         *,
-        kinds: list[int] | None = None,
+        kinds: Sequence[int] | None = None,
         hz: int = 20,
         events: bool = False,
         history: bool = False,
@@ -264,7 +267,7 @@ class Feed:
             "SUBSCRIBE",
             sub=sub,
             pid=pid,
-            kinds=kinds,
+            kinds=None if kinds is None else [*kinds],
             hz=hz,
             events=events,
             history=history,
@@ -338,7 +341,7 @@ class Feed:
         return process
 
     def _on_proc_up(self, fields: dict[str, Any]) -> None:
-        names = wire._tables.MESSAGES[wire.NUMBERS["PROCESS"]][2]
+        names = _tables.MESSAGES[wire.NUMBERS["PROCESS"]][2]
         info = {
             names[key][0]: value
             for key, value in fields["process"].items()
@@ -425,9 +428,9 @@ def find_daemon() -> str | None:
     beside = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "qtinterd")
     if os.access(beside, os.X_OK):
         return beside
-    return shutil.which("qtinterd", path=os.path.dirname(sys.executable)) or shutil.which(
-        "qtinterd"
-    )
+    return shutil.which(
+        "qtinterd", path=os.path.dirname(sys.executable)
+    ) or shutil.which("qtinterd")
 
 
 def daemon_environment() -> dict[str, str]:
@@ -459,7 +462,7 @@ async def _start_daemon(address: str) -> None:
     program = find_daemon()
     if program is None:
         raise InspectError("the program qtinterd is not installed")
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
         [program, "--socket", address],
         env=daemon_environment(),
         stdin=subprocess.DEVNULL,
@@ -478,4 +481,6 @@ async def _start_daemon(address: str) -> None:
         raise InspectError("qtinterd did not start in time") from None
     if process.returncode != 0:
         text = errors.decode(errors="replace").strip().splitlines()
-        raise InspectError(f"qtinterd cannot start: {text[-1] if text else 'no reason given'}")
+        raise InspectError(
+            f"qtinterd cannot start: {text[-1] if text else 'no reason given'}"
+        )

@@ -1,8 +1,8 @@
 """The state of an application, as tools know it.
 
 A :class:`Process` is filled with rows and intern entries, by a feed from the daemon or
-from a segment file, and answers in words: what is called ``code`` is a location, what is
-called ``since`` an age.  Nothing here does input or output.
+from a segment file, and answers in words: what is called ``code`` is a location, what
+is called ``since`` an age.  Nothing here does input or output.
 """
 
 from __future__ import annotations
@@ -164,7 +164,9 @@ class Process:
         if row is None:
             return ""
         name = self.text(row["name"])
-        return f"{self.text(row['class'])} {name!r}" if name else self.text(row["class"])
+        return (
+            f"{self.text(row['class'])} {name!r}" if name else self.text(row["class"])
+        )
 
     def wait_text(self, row: Row) -> str:
         sender = self.object_text(row["sender"])
@@ -263,9 +265,7 @@ class Process:
         """The asyncslots, oldest first."""
         found = []
         for row in self.of_kind(SLOT, ended):
-            pending = [
-                task.id for task in self.of_kind(TASK) if task["slot"] == row.id
-            ]
+            pending = [task.id for task in self.of_kind(TASK) if task["slot"] == row.id]
             found.append(
                 {
                     "id": row.id,

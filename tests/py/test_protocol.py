@@ -30,6 +30,10 @@ def test_page_has_the_tables():
     assert check("protocol_tables.py") == 0, "run tests/tools/protocol_tables.py"
 
 
+def test_tables_of_the_tools_are_current():
+    assert check("python_tables.py") == 0, "run tests/tools/python_tables.py --write"
+
+
 def test_vectors_are_current():
     pytest.importorskip("msgpack", reason="the vectors are made with PyPI's msgpack")
     assert check("regen_golden.py") == 0, "run tests/tools/regen_golden.py"

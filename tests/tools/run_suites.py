@@ -262,6 +262,12 @@ def all_suites(build_dir, options, common_env):
             "py, no GLib", "tests/py", "PyQt6", "native", options, {"QT_NO_GLIB": "1"}
         )
     )
+    # Nothing may change while an inspector looks on.
+    suites.append(
+        pytest_suite(
+            "py, inspected", "tests/py", "PyQt6", "", options, {"QTINTER_INSPECT": "2"}
+        )
+    )
     for binding in BINDINGS:
         suites.append(pytest_suite("examples", "tests/examples", binding, "", options))
     if not options:
