@@ -83,6 +83,8 @@ struct qi_loop_view {
     uint64_t id;
     uint32_t row;
     unsigned number;     /* 1 to 255; 0: none was free */
+    const PyObject *stepping; /* the task whose step runs; only compared */
+    int yielded;              /* it has queued its next step */
     uint64_t current;    /* ref of what runs now, 0: nothing */
     int64_t busy_since;  /* when that began */
     int64_t mark;        /* end of the callback before this one in the turn, or 0 */

@@ -570,7 +570,11 @@ qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
     struct qi_probe *p = st->probe;
     PyObject *task = task_of(p, QI_SLOT(st, handle, callback));
 
-    if (task != NULL && qi_probe_view(p, self)) {
+    if (task != NULL && task == self->view.stepping
+        && qi_handle_own(st, handle)->nargs == 0) {
+        self->view.yielded = 1; /* the last act of the step: step_ended() tells */
+    }
+    else if (task != NULL && qi_probe_view(p, self)) {
         qi_probe_hold(p);
         task_queued(p, self, handle, task, foreign);
         (void)qi_probe_let_go(p);
@@ -754,10 +758,13 @@ step_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
     struct outcome outcome = {.end = QI_STEP_YIELDS};
     struct qi_known *known = qi_known_find(&p->known, task);
 
+    int yielded = self->view.yielded;
+
+    self->view.yielded = 0;
     if (known == NULL || known->ref != ref) {
         return; /* forgotten in between */
     }
-    if (qi_row_peek(p->client, index)->state != QI_TASK_READY) {
+    if (!yielded && qi_row_peek(p->client, index)->state != QI_TASK_READY) {
         PyObject *waiter = read_attribute(&p->waiter, task);
         outcome.end = waiter != NULL ? QI_STEP_WAITS : QI_STEP_ENDS;
         if (waiter != NULL) {
@@ -776,6 +783,13 @@ step_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
         QI_PUT(t->wait_kind, (uint8_t)QI_WAITS_TURN);
         QI_PUT(t->wait_ref, 0);
     }
+    if (yielded) {
+        QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
+        QI_PUT(t->changed, now);
+        QI_PUT(t->wakes, t->wakes + 1);
+        QI_PUT(t->self_wakes, t->self_wakes + 1);
+        QI_PUT(t->woken_by, ref);
+    }
     else if (outcome.end == QI_STEP_WAITS) {
         put_wait(slot, &outcome, now);
     }
@@ -785,6 +799,10 @@ step_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
     if (outcome.end == QI_STEP_WAITS) {
         qi_probe_note(p, now, QI_EV_TASK_WAIT, self->view.number, outcome.kind,
                       QI_REF_ID(ref), outcome.ref);
+    }
+    else if (yielded) {
+        qi_probe_note(p, now, QI_EV_TASK_WAKE, self->view.number, QI_WAITS_TURN,
+                      QI_REF_ID(ref), ref);
     }
     else if (outcome.end == QI_STEP_ENDS) {
         task_ended(p, self, task, ref, index, now);
@@ -814,6 +832,7 @@ qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
         .ref = known->ref,
         .row = known->row,
         .began = now,
+        .stepping = self->view.stepping,
     };
     /* A task that is being made does not know its coroutine yet. */
     uint32_t code = qi_name_coroutine(p, coro);
@@ -826,6 +845,8 @@ qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
     p->cause = 0; /* what the step does is its own doing */
     step_begins(p, self, ret_token->row, now);
     show_current(p, &self->view, ret_token->ref, now);
+    self->view.stepping = task;
+    self->view.yielded = 0;
 }
 
 void
@@ -836,6 +857,7 @@ qi_probe_step_ended(LoopObject *self, PyObject *task, const struct qi_step_token
     if (token->row == QI_NO_SLOT || self->view.session != p->session) {
         return;
     }
+    self->view.stepping = token->stepping;
     qi_probe_hold(p);
     step_ended(p, self, task, token->ref, token->row, token->began, qi_probe_now());
     if (!qi_probe_let_go(p)) {
@@ -997,10 +1019,13 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
     }
     uint64_t ref = known->ref;
     uint32_t index = known->row;
+    const PyObject *outer = self->view.stepping;
     Py_INCREF(task);
     step_begins(p, self, index, began);
     show_current(p, &self->view, ref, began);
+    self->view.stepping = task;
     int r = qi_handle_call(st, handle);
+    self->view.stepping = outer;
     if (is_same(st, p, session)) {
         PyObject *exc = r < 0 ? qi_take_exception() : NULL;
         int64_t now = qi_probe_now();
@@ -1027,6 +1052,7 @@ settle_adopted(struct qi_probe *p, LoopObject *self)
     p->adopted_by = NULL;
     self->view.current = 0;
     self->view.busy_since = 0;
+    self->view.stepping = NULL;
     if (known != NULL) {
         int64_t now = qi_probe_now();
         uint32_t index = known->row;
@@ -1051,6 +1077,7 @@ qi_probe_adopt_running(LoopObject *self, PyObject *task)
     known = qi_probe_task(p, self, task, now, 0);
     if (known != NULL) {
         p->adopted = Py_NewRef(task);
+        self->view.stepping = task;
         p->adopted_by = self; /* dropped by qi_probe_loop_closed() at the latest */
         uint64_t ref = known->ref;
         step_begins(p, self, known->row, now);

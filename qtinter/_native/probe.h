@@ -104,6 +104,7 @@ int qi_probe_run(LoopObject *self, PyObject *handle);
 struct qi_step_token {
     uint64_t outer, ref;
     int64_t outer_since, began;
+    const PyObject *stepping;
     uint32_t row;
 };
 void qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,

@@ -146,8 +146,16 @@ qi_name_callable(struct qi_probe *p, PyObject *callable)
 static PyObject *
 code_of_coroutine(struct qi_probe *p, PyObject *coro)
 {
-    PyObject *code = PyObject_GetAttr(coro, p->str_cr_code);
+    PyObject *code;
 
+    if (PyCoro_CheckExact(coro)) { /* nearly always: without a look-up */
+#if PY_VERSION_HEX >= 0x030C0000
+        return (PyObject *)PyGen_GetCode((PyGenObject *)coro);
+#else
+        return Py_XNewRef((PyObject *)((PyGenObject *)coro)->gi_code);
+#endif
+    }
+    code = PyObject_GetAttr(coro, p->str_cr_code);
     if (code == NULL) {
         PyErr_Clear();
         code = PyObject_GetAttrString(coro, "gi_code");
