@@ -18,77 +18,20 @@
 #ifndef QI_NATIVE_PROBE_H
 #define QI_NATIVE_PROBE_H
 
-#include "known.h"
 #include "loop.h"
-#include "qi_client.h"
 
-#include <pthread.h>
-
-#define QI_MAX_KNOWN 400000 /* objects; more are counted as unseen */
-#define QI_MAX_CODES 16384  /* code objects whose intern id is remembered */
-#define QI_STEP_TYPES 8     /* types of callables that carry a task's step */
-#define QI_LOOPS_WOKEN QI_SEGMENT_LOOPS
-
-struct qi_step_type {
-    PyTypeObject *type; /* owned */
-    getter self;        /* of its __self__ descriptor */
-    void *closure;
-};
-
-/* An attribute that a C type computes, read without a look-up by name. */
-struct qi_fast_attribute {
-    const char *name;
-    PyTypeObject *type; /* borrowed from the probe; instances take the short way */
-    getter get;         /* NULL: there is no short way */
-    void *closure;
-};
-
-struct qi_probe {
-    qi_client *client;
-    uint64_t session; /* differs for each probe of the process */
-    int level;
-    int users;  /* hooks under way that may run Python code */
-    int doomed; /* closed meanwhile: the last user releases it */
-    int close_timeout_ms, close_keep;
-    struct qi_known_map known; /* tasks, futures, timer handles */
-    struct qi_known_map codes; /* code objects (owned keys), builtin functions */
-
-    PyTypeObject *task_type;    /* owned; asyncio.Task, in C where that exists */
-    PyTypeObject *py_task_type; /* owned; asyncio's task in Python */
-    struct qi_fast_attribute waiter, state, coro, exception;
-    struct qi_step_type step_types[QI_STEP_TYPES];
-    int step_types_len, step_types_next; /* the oldest one makes room */
-    PyObject *py_step, *py_wakeup;       /* owned; functions of py_task_type */
-    const PyMethodDef *c_wakeup;         /* of asyncio's tasks in C, once seen */
-    PyObject *wake_up_sleeper; /* owned; asyncio.futures._set_result_unless_cancelled */
-    PyObject *gathering_type;  /* owned; asyncio.tasks._GatheringFuture */
-    PyObject *answer;          /* owned; Python function: (kind, task or None) -> text */
-    PyObject *str_get_name, *str_cr_code, *str_qualname, *str_cancelling; /* owned */
-
-    /* Cause of what happens outside of any callback: the signal being delivered. */
-    uint64_t cause;
-    uint64_t caused; /* id of the last task that an asyncslot's emission made */
-
-    /* The task in whose step the inspection began: that step is not observed. */
-    PyObject *adopted;      /* owned */
-    LoopObject *adopted_by; /* borrowed: a loop that goes says so */
-
-    /* Loops that a request from outside wakes; the only thing another thread reads. */
-    pthread_mutex_t wake_lock;
-    struct {
-        LoopObject *loop;
-        struct qi_poller *poller;
-    } woken[QI_LOOPS_WOKEN];
-    unsigned char numbers[256]; /* of loops in use */
-};
+/* QI_PROBED(): there is a probe, perhaps at level 0; QI_OBSERVED(): its level is 1 or more.
+   Without the client (it needs POSIX) there is neither, and the compiler drops what is
+   behind them. */
+#ifdef QI_WITH_INSPECT
+#  define QI_PROBED(self) QI_UNLIKELY((self)->st->probe != NULL)
+#  define QI_OBSERVED(self) QI_UNLIKELY((self)->st->observed != NULL)
+#else
+#  define QI_PROBED(self) 0
+#  define QI_OBSERVED(self) 0
+#endif
 
 /*--- from the loop, each behind QI_PROBED() or QI_OBSERVED() ---*/
-
-/* There is a probe, perhaps at level 0. */
-#define QI_PROBED(self) QI_UNLIKELY((self)->st->probe != NULL)
-
-/* There is one, and its level is 1 or more. */
-#define QI_OBSERVED(self) QI_UNLIKELY((self)->st->observed != NULL)
 
 void qi_probe_loop_started(LoopObject *self);
 void qi_probe_loop_stopped(LoopObject *self);
@@ -143,90 +86,5 @@ qi_loop_call_handle(LoopObject *self, PyObject *handle)
     return QI_OBSERVED(self) ? qi_probe_run(self, handle)
                              : qi_handle_call(self->st, handle);
 }
-
-/*--- shared by the three files ---*/
-
-extern uint64_t qi_probe_sessions; /* counts them; guarded by the GIL */
-
-extern PyMethodDef qi_inspector_functions[];
-extern PyMethodDef qi_segment_functions[]; /* segment_py.c */
-
-void qi_probe_free(qi_state *st, int timeout_ms, int keep);
-
-/* A hook that may run Python code, which may end the inspection (another thread's code
-   too), holds the probe meanwhile.  The last qi_probe_let_go() of a closed probe releases
-   it; 0: it was closed. */
-extern _Thread_local int qi_probe_held; /* by this thread */
-
-static inline void
-qi_probe_hold(struct qi_probe *p)
-{
-    p->users++;
-    qi_probe_held++;
-}
-void qi_probe_release(struct qi_probe *p);
-static inline int
-qi_probe_let_go(struct qi_probe *p)
-{
-    qi_probe_held--;
-    if (!QI_UNLIKELY(--p->users == 0 && p->doomed)) {
-        return !p->doomed;
-    }
-    qi_probe_release(p);
-    return 0;
-}
-
-/* Changes what is observed: 0 forgets everything. */
-void qi_probe_set_level(qi_state *st, int level);
-
-/* Shows a running loop, its timers and its watches.  0, or -1 with MemoryError. */
-int qi_probe_adopt_loop(LoopObject *self);
-
-/* Shows a task that exists already.  Pass 0: that it is there, pass 1: what it waits
-   for. */
-void qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass);
-
-/* Shows a task whose step runs now, and whose beginning nobody saw. */
-void qi_probe_adopt_running(LoopObject *self, PyObject *task);
-
-/* A pending task is being freed. */
-void qi_probe_task_gone(LoopObject *self, PyObject *task);
-
-int64_t qi_probe_now(void);
-
-/* Makes sure that the loop has a row; 0 when it has none. */
-int qi_probe_view(struct qi_probe *p, LoopObject *self);
-
-/* The task known by this object, made known if need be; NULL when there is no room.
-   born: it is new, not only to us. */
-struct qi_known *qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task,
-                               int64_t now, int born);
-
-/* A slot, for reading by whoever writes it. */
-static inline const struct qi_slot *
-qi_row_peek(const qi_client *client, uint32_t index)
-{
-    const struct qi_producer *producer = qi_producer_of(client);
-    return index < producer->slot_count ? &producer->slots[index] : &producer->scratch;
-}
-
-/* A record, at level 2 and above. */
-static inline void
-qi_probe_note(struct qi_probe *p, int64_t ts, unsigned kind, unsigned loop, uint32_t x,
-              uint64_t a, uint64_t b)
-{
-    if (p->level >= 2) {
-        qi_record(p->client, ts, kind, loop, x, a, b);
-    }
-}
-
-/* Intern ids; 0 when unknown. */
-uint32_t qi_name_text(struct qi_probe *p, PyObject *text);
-uint32_t qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname);
-uint32_t qi_name_callable(struct qi_probe *p, PyObject *callable);
-uint32_t qi_name_coroutine(struct qi_probe *p, PyObject *coro);
-uint32_t qi_name_task(struct qi_probe *p, PyObject *task); /* its name; see QI_TASK_N */
-uint32_t qi_name_stack(struct qi_probe *p); /* of the running Python code */
-uint32_t qi_name_innermost(struct qi_probe *p, PyObject *coro);
 
 #endif

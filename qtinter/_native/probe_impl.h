@@ -33,6 +33,9 @@ struct qi_probe {
     qi_client *client;
     uint64_t session; /* differs for each probe of the process */
     int level;
+    int users;  /* hooks under way that may run Python code */
+    int doomed; /* closed meanwhile: the last user releases it */
+    int close_timeout_ms, close_keep;
     struct qi_known_map known; /* tasks, futures, timer handles */
     struct qi_known_map codes; /* code objects (owned keys), builtin functions */
 
@@ -40,7 +43,9 @@ struct qi_probe {
     PyTypeObject *py_task_type; /* owned; asyncio's task in Python */
     struct qi_fast_attribute waiter, state, coro, exception;
     struct qi_step_type step_types[QI_STEP_TYPES];
-    int step_types_len;
+    int step_types_len, step_types_next; /* the oldest one makes room */
+    PyObject *py_step, *py_wakeup;       /* owned; functions of py_task_type */
+    const PyMethodDef *c_wakeup;         /* of asyncio's tasks in C, once seen */
     PyObject *wake_up_sleeper; /* owned; asyncio.futures._set_result_unless_cancelled */
     PyObject *gathering_type;  /* owned; asyncio.tasks._GatheringFuture */
     PyObject *answer;          /* owned; Python function: (kind, task or None) -> text */
@@ -48,6 +53,11 @@ struct qi_probe {
 
     /* Cause of what happens outside of any callback: the signal being delivered. */
     uint64_t cause;
+    uint64_t caused; /* id of the last task that an asyncslot's emission made */
+
+    /* The task in whose step the inspection began: that step is not observed. */
+    PyObject *adopted;      /* owned */
+    LoopObject *adopted_by; /* borrowed: a loop that goes says so */
 
     /* Loops that a request from outside wakes; the only thing another thread reads. */
     pthread_mutex_t wake_lock;
@@ -58,19 +68,69 @@ struct qi_probe {
     unsigned char numbers[256]; /* of loops in use */
 };
 
+extern uint64_t qi_probe_sessions; /* counts them; guarded by the GIL */
+
 extern PyMethodDef qi_inspector_functions[];
 extern PyMethodDef qi_segment_functions[]; /* segment_py.c */
 
 void qi_probe_free(qi_state *st, int timeout_ms, int keep);
+
+/* A hook that may run Python code, which may end the inspection (another thread's code
+   too), holds the probe meanwhile.  The last qi_probe_let_go() of a closed probe releases
+   it; 0: it was closed. */
+extern _Thread_local int qi_probe_held; /* by this thread */
+
+static inline void
+qi_probe_hold(struct qi_probe *p)
+{
+    p->users++;
+    qi_probe_held++;
+}
+void qi_probe_release(struct qi_probe *p);
+static inline int
+qi_probe_let_go(struct qi_probe *p)
+{
+    qi_probe_held--;
+    if (!QI_UNLIKELY(--p->users == 0 && p->doomed)) {
+        return !p->doomed;
+    }
+    qi_probe_release(p);
+    return 0;
+}
+
+/* Changes what is observed: 0 forgets everything. */
+void qi_probe_set_level(qi_state *st, int level);
+
+/* Shows a running loop, its timers and its watches.  0, or -1 with MemoryError. */
+int qi_probe_adopt_loop(LoopObject *self);
+
+/* Shows a task that exists already.  Pass 0: that it is there, pass 1: what it waits
+   for. */
+void qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass);
+
+/* Shows a task whose step runs now, and whose beginning nobody saw. */
+void qi_probe_adopt_running(LoopObject *self, PyObject *task);
+
+/* A pending task is being freed. */
+void qi_probe_task_gone(LoopObject *self, PyObject *task);
 
 int64_t qi_probe_now(void);
 
 /* Makes sure that the loop has a row; 0 when it has none. */
 int qi_probe_view(struct qi_probe *p, LoopObject *self);
 
-/* The task known by this object, made known if need be; NULL when there is no room. */
+/* The task known by this object, made known if need be; NULL when there is no room.
+   born: it is new, not only to us. */
 struct qi_known *qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task,
-                               int64_t now);
+                               int64_t now, int born);
+
+/* A slot, for reading by whoever writes it. */
+static inline const struct qi_slot *
+qi_row_peek(const qi_client *client, uint32_t index)
+{
+    const struct qi_producer *producer = qi_producer_of(client);
+    return index < producer->slot_count ? &producer->slots[index] : &producer->scratch;
+}
 
 /* A record, at level 2 and above. */
 static inline void
@@ -88,7 +148,7 @@ uint32_t qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname);
 uint32_t qi_name_callable(struct qi_probe *p, PyObject *callable);
 uint32_t qi_name_coroutine(struct qi_probe *p, PyObject *coro);
 uint32_t qi_name_task(struct qi_probe *p, PyObject *task); /* its name; see QI_TASK_N */
-uint32_t qi_name_stack(struct qi_probe *p);       /* of the running Python code */
+uint32_t qi_name_stack(struct qi_probe *p); /* of the running Python code */
 uint32_t qi_name_innermost(struct qi_probe *p, PyObject *coro);
 
 #endif

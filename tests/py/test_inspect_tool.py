@@ -61,6 +61,8 @@ def segment(no_leaks, emitter, run_attached, tmp_path):
 class FakeFeed:
     """What connect() gives: one application, as its segment shows it."""
 
+    started = False  # the daemon ran before
+
     def __init__(self, process, changes=()):
         self.processes = {process.info["pid"]: process}
         self.subscriptions = []
