@@ -650,7 +650,7 @@ inspect_task(PyObject *module, PyObject *args)
     }
     struct qi_known *known = qi_known_find(&p->known, task);
     if (known == NULL) {
-        qi_probe_task_made((LoopObject *)loop, task);
+        qi_probe_task_made((LoopObject *)loop, task, NULL);
         if (state_of(module)->probe != p) {
             Py_RETURN_NONE;
         }

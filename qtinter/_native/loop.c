@@ -316,7 +316,7 @@ loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *task = PyObject_Vectorcall(method, args, (size_t)nargs, kwnames);
     Py_DECREF(method);
     if (QI_OBSERVED(self) && task != NULL) {
-        qi_probe_task_made(self, task);
+        qi_probe_task_made(self, task, nargs > 0 ? args[0] : NULL);
     }
     return task;
 }

@@ -82,21 +82,21 @@ struct qi_loop_view {
     int is_native;    /* and in which mode */
     uint64_t id;
     uint32_t row;
-    unsigned number;     /* 1 to 255; 0: none was free */
+    unsigned number;          /* 1 to 255; 0: none was free */
     const PyObject *stepping; /* the task whose step runs; only compared */
     int yielded;              /* it has queued its next step */
-    uint64_t current;    /* ref of what runs now, 0: nothing */
-    int64_t busy_since;  /* when that began */
-    int64_t mark;        /* end of the callback before this one in the turn, or 0 */
-    int64_t turn_began;  /* 0: no turn is on */
-    int64_t turn_ended;  /* the last one, or 0 */
-    int64_t nested_at;   /* a bare Qt loop was noticed inside a callback, or 0 */
-    int64_t modal_at;    /* the innermost modal function began */
-    uint64_t callbacks;  /* of the statistics when the turn began */
-    uint64_t asyncio_ns; /* summed turns */
-    uint64_t qt_ns;      /* summed time between turns */
-    uint64_t max_lag;    /* longest wait of a ready task, ns */
-    uint32_t tasks;      /* alive */
+    uint64_t current;         /* ref of what runs now, 0: nothing */
+    int64_t busy_since;       /* when that began */
+    int64_t mark;             /* end of the callback before this one in the turn, or 0 */
+    int64_t turn_began;       /* 0: no turn is on */
+    int64_t turn_ended;       /* the last one, or 0 */
+    int64_t nested_at;        /* a bare Qt loop was noticed inside a callback, or 0 */
+    int64_t modal_at;         /* the innermost modal function began */
+    uint64_t callbacks;       /* of the statistics when the turn began */
+    uint64_t asyncio_ns;      /* summed turns */
+    uint64_t qt_ns;           /* summed time between turns */
+    uint64_t max_lag;         /* longest wait of a ready task, ns */
+    uint32_t tasks;           /* alive */
     uint32_t timers;
     uint32_t watches;
     uint32_t unseen; /* tasks that found no row */

@@ -368,6 +368,10 @@ task_of(struct qi_probe *p, PyObject *callable)
     if (callable == NULL || PyFunction_Check(callable)) {
         return NULL;
     }
+    if (Py_TYPE(callable) == p->step_types[0].type) { /* mostly: the steps of C tasks */
+        self = self_of_step_object(p, callable);
+        return self != NULL && is_task(p, self) ? self : NULL;
+    }
     if (PyCFunction_Check(callable)) {
         self = PyCFunction_GET_SELF(callable);
         return self != NULL && is_task(p, self) && is_c_wakeup(p, callable) ? self : NULL;
@@ -868,7 +872,7 @@ qi_probe_step_ended(LoopObject *self, PyObject *task, const struct qi_step_token
 }
 
 void
-qi_probe_task_made(LoopObject *self, PyObject *task)
+qi_probe_task_made(LoopObject *self, PyObject *task, PyObject *coro)
 {
     struct qi_probe *p = self->st->probe;
 
@@ -881,6 +885,14 @@ qi_probe_task_made(LoopObject *self, PyObject *task)
     qi_probe_hold(p);
     PyObject *waiter = read_attribute(&p->waiter, task);
     struct qi_known *known = qi_probe_task(p, self, task, now, 1);
+    if (known != NULL && coro != NULL
+        && qi_row_peek(p->client, known->row)->row.task.code == 0) {
+        uint32_t index = known->row;
+        uint32_t code = qi_name_coroutine(p, coro);
+        QI_PUT(qi_row_begin(p->client, index)->row.task.code, code);
+        qi_row_end(p->client, index);
+        known = qi_known_find(&p->known, task);
+    }
     if (known != NULL && waiter != NULL) {
         task_waits(p, self, task, waiter, now);
     }

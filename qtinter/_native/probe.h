@@ -55,8 +55,9 @@ void qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
 void qi_probe_step_ended(LoopObject *self, PyObject *task,
                          const struct qi_step_token *token);
 
-/* create_task() returned: a task that ran eagerly had no handle. */
-void qi_probe_task_made(LoopObject *self, PyObject *task);
+/* create_task() returned: a task that ran eagerly had no handle, and one that has ended
+   does not know its coroutine any more.  coro may be NULL. */
+void qi_probe_task_made(LoopObject *self, PyObject *task, PyObject *coro);
 
 void qi_probe_timer_set(LoopObject *self, PyObject *handle);
 void qi_probe_timer_dropped(LoopObject *self, PyObject *handle); /* cancelled */
