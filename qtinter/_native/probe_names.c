@@ -83,6 +83,33 @@ qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname)
     return id;
 }
 
+/* code_at(), remembered.  The key is the address with the line above it: the code object
+   is kept by its own entry, so nothing else gets that address. */
+static uint32_t
+line_of_code(struct qi_probe *p, PyObject *code, PyObject *qualname, uint32_t line)
+{
+    if (line == 0 || line > UINT16_MAX || (uint64_t)(uintptr_t)code >> 48 != 0) {
+        return code_at(p, code, qualname, line);
+    }
+    const void *key =
+        (const void *)(uintptr_t)((uint64_t)(uintptr_t)code | (uint64_t)line << 48);
+    struct qi_known *known = qi_known_find(&p->codes, key);
+    if (known != NULL) {
+        return known->text;
+    }
+#if PY_VERSION_HEX >= 0x030B0000 /* before, a code object has no qualified name */
+    (void)qi_name_code(p, code, qualname);
+#endif
+    uint32_t id = code_at(p, code, qualname, line);
+    if (qi_known_find(&p->codes, code) != NULL) {
+        known = qi_known_enter(&p->codes, key, QI_MAX_CODES);
+        if (known != NULL) {
+            known->text = id;
+        }
+    }
+    return id;
+}
+
 /* Something without Python code: its qualified name, else its type's. */
 static uint32_t
 name_of_other(struct qi_probe *p, PyObject *callable)
@@ -235,7 +262,8 @@ qi_name_stack(struct qi_probe *p)
     while (frame != NULL && n < MAX_STACK) {
         PyCodeObject *code = PyFrame_GetCode(frame);
         int line = PyFrame_GetLineNumber(frame);
-        codes[n++] = code_at(p, (PyObject *)code, NULL, line > 0 ? (uint32_t)line : 0);
+        codes[n++] =
+            line_of_code(p, (PyObject *)code, NULL, line > 0 ? (uint32_t)line : 0);
         Py_DECREF(code);
         PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
@@ -286,7 +314,7 @@ qi_name_innermost(struct qi_probe *p, PyObject *coro)
         PyObject *qualname = PyObject_GetAttr(at, p->str_qualname);
         int line = PyFrame_GetLineNumber((PyFrameObject *)frame);
         PyErr_Clear();
-        id = code_at(p, (PyObject *)code, qualname, line > 0 ? (uint32_t)line : 0);
+        id = line_of_code(p, (PyObject *)code, qualname, line > 0 ? (uint32_t)line : 0);
         Py_XDECREF(qualname);
         Py_DECREF(code);
     }
