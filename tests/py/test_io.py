@@ -295,7 +295,8 @@ def test_no_thread_exists_for_io(run_qt):
         return threads()
 
     before = threads()
-    assert run_qt(main()) == before
+    # Threads of earlier tests may end meanwhile.
+    assert all(now <= then for now, then in zip(run_qt(main()), before))
 
 
 # asyncio's transports pass a context from 3.15 on.
