@@ -147,7 +147,8 @@ def run_attached(qtinter: Any, application: Any, main: Main) -> Any:
     with qtinter.using_asyncio_from_qt() as loop:
         task = loop.create_task(main())
         task.add_done_callback(lambda _task: application.quit())
-        application.exec()
+        # PySide2 has exec_() only.
+        (application.exec if hasattr(application, "exec") else application.exec_)()
     return task.result()
 
 
