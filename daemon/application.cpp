@@ -2,35 +2,50 @@
 
 #include "frame.hpp"
 #include "log.hpp"
+#include "process.hpp"
 #include "runtime.h"
 #include "segment_read.h"
+#include "text.hpp"
+
+#include <QDeadlineTimer>
+#include <QElapsedTimer>
+#include <QTimer>
+
+#include <thread>
 
 namespace qi {
 
 namespace {
 
 constexpr int MaxAnswers = 64;
-
-QByteArray textOf(const qi_frame &frame, unsigned key)
-{
-    const qi_value &value = frame.fields[key];
-    if (value.type != QI_VALUE_TEXT) {
-        return {};
-    }
-    return {reinterpret_cast<const char *>(value.bytes), qsizetype(value.size)};
-}
+// What tools are told of a program: its list in one frame must be possible.
+constexpr qsizetype MaxProcess = 6 * 1024;
+constexpr qsizetype MaxAnswer = 512 * 1024;
+// A connection ends a moment before its process does.
+constexpr int LookAgainMs = 20;
+constexpr int MaxLooks = 25;
+// Lints: every so often, and for no more than one part in so many of the time.
+constexpr int CheckMs = 250;
+constexpr qint64 CheckShare = 50;
+constexpr int FindingsAtOnce = 32;
 
 } // namespace
 
-Application::Application(Session *session, QObject *parent)
-    : QObject(parent), m_session(session), m_number(session->number())
+Application::Application(Session *session, const QByteArray &directory, QObject *parent)
+    : QObject(parent), m_session(session), m_number(session->number()),
+      m_directory(directory)
 {
     static const qi_mirror_limits limits = QI_MIRROR_LIMITS;
     m_mirror.reset(qi_mirror_new(&limits));
-    if (!m_mirror) {
+    unsigned processors = std::thread::hardware_concurrency();
+    m_lints.reset(qi_lints_new(qMin(32u, processors + 4)));
+    m_histograms.reset(qi_histograms_new());
+    if (!m_mirror || !m_lints || !m_histograms) {
         session->close("no memory");
         return;
     }
+    m_check.setSingleShot(true);
+    connect(&m_check, &QTimer::timeout, this, &Application::checkLints);
     session->setPeer(this);
 }
 
@@ -53,26 +68,33 @@ bool Application::take(const qi_frame &frame, QByteArray *error)
     case QI_MSG_SNAP_END:
         qi_mirror_end_snapshot(mirror());
         m_complete = true;
+        m_check.start(CheckMs);
         Q_EMIT changed(this);
         return true;
     case QI_MSG_STATE:
         return takeRows(frame, error);
     case QI_MSG_EVENTS:
         return takeRecords(frame, error);
-    case QI_MSG_GAP:
-        qi_mirror_put_gap(mirror(), qi_frame_uint(&frame, QI_KEY_GAP_first, 0),
-                          qi_frame_uint(&frame, QI_KEY_GAP_count, 0));
+    case QI_MSG_GAP: {
+        uint64_t first = qi_frame_uint(&frame, QI_KEY_GAP_first, 0);
+        uint64_t before = qi_mirror_lost(mirror());
+        qi_mirror_put_gap(mirror(), first, qi_frame_uint(&frame, QI_KEY_GAP_count, 0));
+        // What was written before anybody looked is not missed.
+        if (first != 0 && qi_mirror_lost(mirror()) > before) {
+            qi_lints_lost(m_lints.get(), qi_mirror_lost(mirror()) - before);
+        }
         Q_EMIT changed(this);
         return true;
+    }
     case QI_MSG_STALL:
+        takeStall(frame);
         Q_EMIT stalled(this,
                      QByteArray(reinterpret_cast<const char *>(frame.body.bytes),
                                 qsizetype(frame.body.length)),
                      frame.body.size);
         return true;
     case QI_MSG_RESULT:
-        takeResult(frame);
-        return true;
+        return takeResult(frame, error);
     case QI_MSG_PING: {
         Frame result(QI_MSG_RESULT, frame.seq, 1);
         m_session->send(result.flag(QI_KEY_RESULT_ok, true).done());
@@ -95,17 +117,16 @@ bool Application::takeProcess(const qi_frame &frame, QByteArray *error)
     m_pid = pid;
     m_start = qi_frame_uint(&frame, QI_KEY_PROCESS_start, 0);
     m_control = qi_frame_uint(&frame, QI_KEY_PROCESS_control, 0) != 0;
-    m_name = textOf(frame, QI_KEY_PROCESS_name).left(64);
-    m_segment = textOf(frame, QI_KEY_PROCESS_segment).left(512);
-    // To be passed on to tools as they are.
-    m_process = QByteArray(reinterpret_cast<const char *>(frame.body.bytes),
-                           qsizetype(frame.body.length));
-    m_processFields = frame.body.size;
+    m_name = textOf(frame, QI_KEY_PROCESS_name, 64);
+    m_segment = textOf(frame, QI_KEY_PROCESS_segment);
+    if (!keepProcess(frame)) {
+        *error = "a PROCESS that is too long";
+        return false;
+    }
     if (first) {
-        qCInfo(logApp, "session %u: %s, pid %llu", m_number, m_name.constData(),
+        qCInfo(logApp, "session %u: %s, pid %llu", m_number, printable(m_name).constData(),
                static_cast<unsigned long long>(m_pid));
         Q_EMIT known(this);
-        sendRate();
     }
     else {
         qi_mirror_drop_entries(mirror());
@@ -113,8 +134,42 @@ bool Application::takeProcess(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
+// To be passed on to tools as they are: the required fields, the others if they are short.
+bool Application::keepProcess(const qi_frame &frame)
+{
+    qi_cursor cursor = qi_cursor_in(&frame.body);
+    qi_value key, value;
+    QByteArray others;
+    uint32_t otherFields = 0;
+
+    m_process.clear();
+    m_processFields = 0;
+    for (;;) {
+        auto pair = reinterpret_cast<const char *>(cursor.at);
+        uint64_t number = 0;
+        if (!qi_cursor_next(&cursor, &key) || !qi_cursor_next(&cursor, &value)) {
+            break;
+        }
+        auto size = reinterpret_cast<const char *>(cursor.at) - pair;
+        bool required = qi_value_uint(&key, &number) && number <= QI_KEY_PROCESS_versions;
+        QByteArray &place = required ? m_process : others;
+        if (place.size() + size > MaxProcess / 2) {
+            if (required) {
+                return false;
+            }
+            continue;
+        }
+        place.append(pair, size);
+        (required ? m_processFields : otherFields)++;
+    }
+    m_process += others;
+    m_processFields += otherFields;
+    return true;
+}
+
 bool Application::takeRows(const qi_frame &frame, QByteArray *error)
 {
+    m_stateTs = qi_frame_int(&frame, QI_KEY_STATE_ts, 0);
     qi_cursor cursor = qi_cursor_in(&frame.fields[QI_KEY_STATE_rows]);
     qi_value value;
     qi_wire_row row;
@@ -162,9 +217,7 @@ bool Application::takeRecords(const qi_frame &frame, QByteArray *error)
     int bad = 0;
 
     while (qi_record_decode(&cursor, &ts, &record, &bad)) {
-        int status = qi_mirror_put_record(mirror(), number++, &record);
-        if (status < 0) {
-            *error = qi_mirror_text(status);
+        if (!putRecord(number++, record, error)) {
             return false;
         }
     }
@@ -176,13 +229,69 @@ bool Application::takeRecords(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
-void Application::takeResult(const qi_frame &frame)
+bool Application::putRecord(uint64_t number, const qi_record &record, QByteArray *error)
+{
+    bool isNew = number >= qi_mirror_record_end(mirror());
+    int status = qi_mirror_put_record(mirror(), number, &record);
+
+    if (status < 0) {
+        *error = qi_mirror_text(status);
+        return false;
+    }
+    if (isNew) {
+        qi_lints_record(m_lints.get(), mirror(), &record);
+        qi_histograms_record(m_histograms.get(), mirror(), &record);
+    }
+    return true;
+}
+
+void Application::takeStall(const qi_frame &frame)
+{
+    qi_lints_stall(m_lints.get(), mirror(), unsigned(qi_frame_uint(&frame, QI_KEY_STALL_loop, 0)),
+                   qi_frame_int(&frame, QI_KEY_STALL_since, 0),
+                   qi_frame_int(&frame, QI_KEY_STALL_duration, 0),
+                   qi_frame_uint(&frame, QI_KEY_STALL_current, 0),
+                   qi_frame_uint(&frame, QI_KEY_STALL_over, 0) != 0);
+    tellFindings();
+}
+
+void Application::checkLints()
+{
+    QElapsedTimer took;
+    took.start();
+    // What changed would have come by now: up to then the rows are as they were.
+    int64_t late = int64_t(2 * 1000 / qMax(1u, m_hz) + 100) * 1000000;
+    int64_t now = QDeadlineTimer::current().deadlineNSecs();
+    qi_lints_check(m_lints.get(), mirror(), qMax(m_stateTs, now - late));
+    tellFindings();
+    if (isAlive()) {
+        m_check.start(int(qMax(qint64(CheckMs), took.elapsed() * CheckShare)));
+    }
+}
+
+// As many as may be now; the others with the next check.
+void Application::tellFindings()
+{
+    for (int i = 0; i < FindingsAtOnce; i++) {
+        const qi_finding *finding = qi_lints_next_change(m_lints.get());
+        if (finding == nullptr) {
+            break;
+        }
+        Q_EMIT found(this, finding);
+    }
+}
+
+bool Application::takeResult(const qi_frame &frame, QByteArray *error)
 {
     Answer answer = m_answers.take(frame.seq);
-    if (answer) {
-        answer(qi_frame_uint(&frame, QI_KEY_RESULT_ok, 0) != 0,
-               textOf(frame, QI_KEY_RESULT_error), textOf(frame, QI_KEY_RESULT_value));
+    if (!answer) {
+        *error = "a RESULT that nobody asked for";
+        return false;
     }
+    answer(qi_frame_uint(&frame, QI_KEY_RESULT_ok, 0) != 0,
+           textOf(frame, QI_KEY_RESULT_error),
+           textOf(frame, QI_KEY_RESULT_value, MaxAnswer));
+    return true;
 }
 
 void Application::setRate(unsigned hz, bool events)
@@ -255,17 +364,55 @@ void Application::gone(const QByteArray &cause)
     for (const Answer &answer : answers) {
         answer(false, "the application went away", {});
     }
-    if (isKnown() && cause == "lost") {
-        readSegment();
+    decideCause();
+}
+
+// A connection that ended without a GOODBYE: has the program died?
+void Application::decideCause()
+{
+    if (isKnown() && m_cause == "lost") {
+        if (!processRuns(m_pid, m_start)) {
+            m_cause = "died";
+            readSegment();
+        }
+        else if (++m_looks <= MaxLooks) {
+            QTimer::singleShot(LookAgainMs, this, &Application::decideCause);
+            return;
+        }
     }
+    Q_EMIT ended(this);
+}
+
+bool Application::isSameProcess(const Application *other) const
+{
+    return m_pid == other->m_pid && m_start == other->m_start
+           && m_segment == other->m_segment;
+}
+
+void Application::continueFrom(Application *before)
+{
+    m_mirror.swap(before->m_mirror);
+    m_lints.swap(before->m_lints);
+    m_histograms.swap(before->m_histograms);
+    qi_mirror_drop_entries(mirror()); // they all come again
+}
+
+// A file of the runtime directory itself, with the name of a segment.
+bool Application::segmentIsOurs() const
+{
+    qsizetype slash = m_segment.lastIndexOf('/');
+    return slash > 0 && m_segment.left(slash) == m_directory
+           && m_segment.endsWith(QI_SEGMENT_SUFFIX);
 }
 
 void Application::readSegment()
 {
-    if (qi_runtime_start_time(m_pid) == m_start && m_start != 0) {
-        return; // it lives: only the connection is lost
+    if (!segmentIsOurs()) {
+        qCInfo(logApp, "pid %llu: its segment is not in %s",
+               static_cast<unsigned long long>(m_pid), m_directory.constData());
+        return;
     }
-    qi_segment segment;
+    qi_segment segment; // opened without following links and without waiting
     int r = qi_segment_load(m_segment.constData(), &segment);
     if (r < 0) {
         qCInfo(logApp, "pid %llu left no segment: %s",

@@ -2,12 +2,15 @@
 #ifndef QI_DAEMON_APPLICATION_HPP
 #define QI_DAEMON_APPLICATION_HPP
 
+#include "histogram.h"
+#include "lints.h"
 #include "mirror.h"
 #include "session.hpp"
 
 #include <QByteArray>
 #include <QHash>
 #include <QObject>
+#include <QTimer>
 
 #include <functional>
 #include <memory>
@@ -21,7 +24,8 @@ class Application : public QObject, public Peer {
     Q_OBJECT
 
 public:
-    Application(Session *session, QObject *parent);
+    // directory: the runtime directory, the only place where segments are read.
+    Application(Session *session, const QByteArray &directory, QObject *parent);
     ~Application() override;
 
     bool take(const qi_frame &frame, QByteArray *error) override;
@@ -30,6 +34,7 @@ public:
     bool isAlive() const { return m_session != nullptr; }
     bool accepts() const { return m_control; }
     quint64 pid() const { return m_pid; }
+    Session *session() const { return m_session; }
     quint32 number() const { return m_number; }
     const QByteArray &name() const { return m_name; }
     const QByteArray &segment() const { return m_segment; }
@@ -38,6 +43,8 @@ public:
     uint32_t processFields() const { return m_processFields; }
     const QByteArray &cause() const { return m_cause; }
     qi_mirror *mirror() const { return m_mirror.get(); }
+    const qi_lints *lints() const { return m_lints.get(); }
+    const qi_histograms *histograms() const { return m_histograms.get(); }
     bool isComplete() const { return m_complete; } // a snapshot has come
 
     // How often it should send, and whether with records.
@@ -45,14 +52,21 @@ public:
     // A request to it; the answer may never come.
     void request(unsigned message, uint64_t task, int level, const QByteArray &text,
                  Answer answer);
-    // The session is over.  Reads the segment of a program that died.
+    // The session is over.  ended() follows: at once, or when it is known whether the
+    // program died; then its segment has been read.
     void gone(const QByteArray &cause);
+    // What an earlier connection of the same process brought: its history goes on.
+    void continueFrom(Application *before);
+    bool isSameProcess(const Application *other) const;
 
     static constexpr unsigned BaseHz = 2; // while nobody looks
     static constexpr unsigned StallMs = 100;
 
 Q_SIGNALS:
     void known(qi::Application *application);   // PROCESS came
+    void ended(qi::Application *application);   // after gone()
+    // A finding appeared or went away; it is valid during the call.
+    void found(qi::Application *application, const qi_finding *finding);
     void changed(qi::Application *application); // rows, entries or records came
     // The pairs of a STALL body, encoded, and their number.
     void stalled(qi::Application *application, const QByteArray &fields, uint32_t count);
@@ -62,26 +76,40 @@ private:
     bool takeRows(const qi_frame &frame, QByteArray *error);
     bool takeEntries(const qi_frame &frame, QByteArray *error);
     bool takeRecords(const qi_frame &frame, QByteArray *error);
-    void takeResult(const qi_frame &frame);
+    bool takeResult(const qi_frame &frame, QByteArray *error);
+    void takeStall(const qi_frame &frame);
+    bool putRecord(uint64_t number, const qi_record &record, QByteArray *error);
+    void checkLints();
+    void tellFindings();
     void sendRate();
+    bool keepProcess(const qi_frame &frame);
+    void decideCause();
+    bool segmentIsOurs() const;
     void readSegment();
 
-    struct FreeMirror {
+    struct Free {
         void operator()(qi_mirror *mirror) const { qi_mirror_free(mirror); }
+        void operator()(qi_lints *lints) const { qi_lints_free(lints); }
+        void operator()(qi_histograms *all) const { qi_histograms_free(all); }
     };
 
     Session *m_session; // borrowed; null once it is gone
     quint32 m_number;
-    std::unique_ptr<qi_mirror, FreeMirror> m_mirror;
+    std::unique_ptr<qi_mirror, Free> m_mirror;
+    std::unique_ptr<qi_lints, Free> m_lints;
+    std::unique_ptr<qi_histograms, Free> m_histograms;
+    QTimer m_check; // of the lints
+    int64_t m_stateTs = 0; // of the last STATE
     quint64 m_pid = 0;
     quint64 m_start = 0;
     bool m_control = false;
     bool m_complete = false;
-    QByteArray m_name, m_segment, m_process, m_cause;
+    QByteArray m_directory, m_name, m_segment, m_process, m_cause;
     uint32_t m_processFields = 0;
     unsigned m_hz = 0;
     bool m_events = false;
     uint32_t m_seq = 0;
+    int m_looks = 0; // for its death
     QHash<uint32_t, Answer> m_answers;
 };
 

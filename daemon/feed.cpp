@@ -88,9 +88,9 @@ bool Feed::hasRoom() const
     return m_tool->isOpen() && m_tool->unsent() < EnoughUnsent;
 }
 
-bool Feed::isWanted(const qi_mirror_row *row) const
+bool Feed::isWanted(unsigned kind) const
 {
-    return (m_options.kinds >> (row->kind & 63) & 1) != 0;
+    return (m_options.kinds >> (kind & 63) & 1) != 0;
 }
 
 int Feed::pump()
@@ -155,7 +155,7 @@ bool Feed::sendSnapshot()
         m_next = 0;
         m_rev = m_removal = qi_mirror_rev(mirror);
         for (auto row = qi_mirror_newest(mirror); row != nullptr; row = row->older) {
-            if (isWanted(row) && (!row->over || m_options.history)) {
+            if (isWanted(row->kind) && (!row->over || m_options.history)) {
                 m_ids.emplace_back(row->kind, row->id);
             }
         }
@@ -197,7 +197,9 @@ bool Feed::sendSnapshot()
     m_tool->send(frame.done());
     m_ids.clear();
     m_stage = Stage::Following;
-    m_record = m_options.events ? qi_mirror_record_end(mirror) : 0;
+    // With history also the records that are still there.
+    m_record = m_options.history ? qi_mirror_record_begin(mirror)
+                                 : qi_mirror_record_end(mirror);
     m_since.restart();
     return true;
 }
@@ -213,7 +215,7 @@ void Feed::beginRound()
     for (auto row = qi_mirror_newest(mirror); row != nullptr && row->rev > m_rev;
          row = row->older) {
         bool unseen = row->made > m_rev;
-        if (isWanted(row) && (m_options.history || !row->over || !unseen)) {
+        if (isWanted(row->kind) && (m_options.history || !row->over || !unseen)) {
             m_ids.emplace_back(row->kind, row->id);
         }
     }
@@ -264,7 +266,9 @@ bool Feed::sendDelta()
         int r = 0;
         while (last && gone.size() < RecordsAtOnce
                && (r = qi_mirror_next_removal(mirror, &m_removal, &removal)) > 0) {
-            gone.emplace_back(removal.kind, removal.id);
+            if (isWanted(removal.kind)) {
+                gone.emplace_back(removal.kind, removal.id);
+            }
         }
         qi_encode_key(*frame, QI_KEY_DELTA_gone);
         qi_encode_list(*frame, uint32_t(gone.size()));

@@ -53,7 +53,7 @@ private:
     bool sendSnapshot();
     bool sendDelta();
     bool sendEvents();
-    bool isWanted(const qi_mirror_row *row) const;
+    bool isWanted(unsigned kind) const;
     void beginRound();
 
     Session *m_tool;

@@ -15,7 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace {
@@ -82,6 +82,7 @@ int goToBackground()
     }
     close(report[0]);
     setsid();
+    umask(077);
     return report[1];
 }
 
@@ -188,7 +189,13 @@ int main(int argc, char **argv)
     }
     options.idleExitMs = foreground ? 0 : IdleExitMs;
     if (parser.isSet(idle)) {
-        options.idleExitMs = int(qMin(parser.value(idle).toUInt(), 86400u)) * 1000;
+        bool isNumber = false;
+        unsigned seconds = parser.value(idle).toUInt(&isNumber);
+        if (!isNumber) {
+            tellParent(report, ExitUsage, "--idle-exit wants a number of seconds");
+            return ExitUsage;
+        }
+        options.idleExitMs = int(qMin(seconds, 86400u)) * 1000;
     }
 
     qi::Server server(options);

@@ -347,16 +347,21 @@ qi_mirror_end_snapshot(struct qi_mirror *m)
         return;
     }
     m->in_snapshot = 0;
-    struct qi_mirror_row *row = m->newest;
-    while (row != NULL) {
-        /* Its place in the list changes, what was older than it does not. */
-        struct qi_mirror_row *older = row->older;
+    /* Ending a row can remove others that are over, wherever they are in the list: so
+       first find those to end, which nothing removes before their turn.  Until then
+       their link of ended rows is free. */
+    struct qi_mirror_row *missing = NULL;
+    for (struct qi_mirror_row *row = m->newest; row != NULL; row = row->older) {
         if (!row->present && !row->over) {
-            struct qi_wire_row gone = {.kind = row->kind, .id = row->id};
-            gone.state = QI_STATE_GONE;
-            (void)qi_mirror_put_row(m, &gone);
+            row->next_ended = missing;
+            missing = row;
         }
-        row = older;
+    }
+    while (missing != NULL) {
+        struct qi_wire_row gone = {.kind = missing->kind, .id = missing->id};
+        missing = missing->next_ended;
+        gone.state = QI_STATE_GONE;
+        (void)qi_mirror_put_row(m, &gone); /* cannot fail: the row is there */
     }
 }
 

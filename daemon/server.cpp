@@ -2,11 +2,14 @@
 
 #include "frame.hpp"
 #include "log.hpp"
+#include "process.hpp"
 #include "runtime.h"
+#include "text.hpp"
 
 #include <QCoreApplication>
 #include <QLocalSocket>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -17,16 +20,16 @@
 
 namespace qi {
 
-Q_LOGGING_CATEGORY(logServer, "qtinterd.server")
-Q_LOGGING_CATEGORY(logSession, "qtinterd.session")
-Q_LOGGING_CATEGORY(logApp, "qtinterd.app")
+Q_LOGGING_CATEGORY(logServer, "qtinterd.server", QtInfoMsg)
+Q_LOGGING_CATEGORY(logSession, "qtinterd.session", QtInfoMsg)
+Q_LOGGING_CATEGORY(logApp, "qtinterd.app", QtInfoMsg)
 
 Server::Server(const Options &options, QObject *parent)
     : QObject(parent), m_options(options)
 {
     m_started.start();
-    // Others are kept out by the mode of the socket and of its directory; isOurs() looks
-    // at the peer besides, because some systems do not heed a socket's mode.
+    // Others are kept out by the mode of the socket and of its directory; accept()
+    // looks at the peer besides, because some systems do not heed a socket's mode.
     m_listener.setSocketOptions(QLocalServer::UserAccessOption);
     connect(&m_listener, &QLocalServer::newConnection, this, &Server::accept);
     m_idle.setSingleShot(true);
@@ -94,36 +97,27 @@ void Server::shutDown()
 
 // --- connections
 
-bool Server::isOurs(QLocalSocket *socket) const
-{
-    int fd = int(socket->socketDescriptor());
-#if defined(SO_PEERCRED)
-    ucred peer;
-    socklen_t size = sizeof(peer);
-    return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
-           && peer.uid == ::getuid();
-#else
-    uid_t uid;
-    gid_t gid;
-    return ::getpeereid(fd, &uid, &gid) == 0 && uid == ::getuid();
-#endif
-}
-
 void Server::accept()
 {
     while (QLocalSocket *socket = m_listener.nextPendingConnection()) {
         m_accepted++;
-        auto *session = new Session(socket, ++m_lastNumber, m_key, this);
+        PeerIdentity peer = peerOf(int(socket->socketDescriptor()));
+        auto open = std::count_if(m_sessions.cbegin(), m_sessions.cend(),
+                                  [](const Session *session) { return session->isOpen(); });
+        auto unknown = std::count_if(
+            m_sessions.cbegin(), m_sessions.cend(), [](const Session *session) {
+                return session->isOpen() && session->role() == Role::None;
+            });
+        auto *session = new Session(socket, ++m_lastNumber, peer.pid, m_key, this);
         m_sessions.append(session);
         connect(session, &Session::welcomed, this, &Server::welcomed);
         connect(session, &Session::closed, this, &Server::sessionClosed);
         m_idle.stop();
-        int unknown = int(m_sessions.size() - m_tools.size() - m_connected.size());
-        if (!isOurs(socket)) {
+        if (!peer.known || peer.uid != ::getuid()) {
             m_refused++;
             session->refuse(QI_REFUSED_USER, "you are another user");
         }
-        else if (m_sessions.size() > MaxSessions || unknown > MaxUnknown) {
+        else if (open >= MaxSessions || unknown >= MaxUnknown) {
             m_refused++;
             session->refuse(QI_REFUSED_FULL, "too many sessions");
         }
@@ -136,14 +130,21 @@ void Server::accept()
 void Server::welcomed(Session *session)
 {
     if (session->role() == Role::App) {
-        auto *application = new Application(session, this);
+        auto *application = new Application(session, m_options.directory, this);
         m_connected.insert(session, application);
         connect(application, &Application::known, this, &Server::applicationKnown);
+        connect(application, &Application::ended, this, &Server::applicationEnded);
         connect(application, &Application::changed, this, [this](Application *changed) {
             for (Tool *tool : std::as_const(m_tools)) {
                 tool->applicationChanged(changed);
             }
         });
+        connect(application, &Application::found, this,
+                [this](Application *finder, const qi_finding *finding) {
+                    for (Tool *tool : std::as_const(m_tools)) {
+                        tool->found(finder, finding);
+                    }
+                });
         connect(application, &Application::stalled, this,
                 [this](Application *stalled, const QByteArray &fields, uint32_t count) {
                     for (Tool *tool : std::as_const(m_tools)) {
@@ -166,7 +167,7 @@ void Server::sessionClosed(Session *session, const QByteArray &why)
         updateRates();
     }
     if (Application *application = m_connected.take(session)) {
-        applicationGone(application, why);
+        application->gone(why);
     }
     watchIdle();
 }
@@ -194,6 +195,13 @@ void Server::applicationKnown(Application *application)
 {
     // The same program once more: after a lost connection, or under a pid used again.
     if (Application *before = this->application(application->pid())) {
+        if (isImpostor(application, before)) {
+            application->session()->violation("the pid of another session");
+            return;
+        }
+        if (application->isSameProcess(before)) {
+            application->continueFrom(before);
+        }
         forget(before);
     }
     m_applications.append(application);
@@ -203,9 +211,16 @@ void Server::applicationKnown(Application *application)
     updateRates();
 }
 
-void Server::applicationGone(Application *application, const QByteArray &why)
+// Does it say that it is a program that another process has connected?
+bool Server::isImpostor(const Application *application, const Application *before) const
 {
-    application->gone(why);
+    return before->isAlive()
+           && (before->session()->peerPid() != application->session()->peerPid()
+               || before->session()->peerPid() == 0);
+}
+
+void Server::applicationEnded(Application *application)
+{
     if (!m_applications.contains(application)) {
         application->deleteLater();
         return;

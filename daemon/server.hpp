@@ -45,11 +45,11 @@ public:
 
 private:
     void accept();
-    bool isOurs(QLocalSocket *socket) const;
     void welcomed(Session *session);
     void sessionClosed(Session *session, const QByteArray &why);
     void applicationKnown(Application *application);
-    void applicationGone(Application *application, const QByteArray &why);
+    void applicationEnded(Application *application);
+    bool isImpostor(const Application *application, const Application *before) const;
     void forget(Application *application);
     void watchIdle();
 

@@ -2,9 +2,9 @@
 
 #include "frame.hpp"
 #include "log.hpp"
+#include "runtime.h"
+#include "text.hpp"
 #include "version.hpp"
-
-#include <QPointer>
 
 #include <ctime>
 
@@ -22,16 +22,16 @@ int64_t monotonicNow()
     return int64_t(ts.tv_sec) * 1000000000 + ts.tv_nsec;
 }
 
-QByteArray textOf(const qi_value &value)
+QByteArray nameOf(const QByteArray &client)
 {
-    return {reinterpret_cast<const char *>(value.bytes), qsizetype(value.size)};
+    return client.isEmpty() ? QByteArray("unknown") : printable(client);
 }
 
 } // namespace
 
-Session::Session(QLocalSocket *socket, quint32 number, const QByteArray &key,
-                 QObject *parent)
-    : QObject(parent), m_socket(socket), m_number(number), m_key(key)
+Session::Session(QLocalSocket *socket, quint32 number, uint64_t peerPid,
+                 const QByteArray &key, QObject *parent)
+    : QObject(parent), m_socket(socket), m_number(number), m_peerPid(peerPid), m_key(key)
 {
     m_socket->setParent(this);
     // What we have not read stays with the kernel, which slows the peer down.
@@ -59,7 +59,7 @@ void Session::start()
             violation("no handshake within 5 s");
         }
         else if (unsent() > 0) {
-            close("took nothing for 30 s");
+            violation("took nothing for 30 s");
         }
     });
     m_deadline.start(HandshakeMs);
@@ -86,7 +86,7 @@ void Session::send(QByteArrayView frame)
         return;
     }
     if (unsent() > MaxUnsent) {
-        close("takes too little of what it asks for");
+        violation("takes too little of what it asks for");
         return;
     }
     if (m_socket->bytesToWrite() == 0 && m_role != Role::None) {
@@ -118,22 +118,31 @@ void Session::progress(qint64)
 
 void Session::refuse(unsigned code, const QByteArray &text)
 {
+    qCInfo(logSession, "session %u (%s) refused: %s", m_number, nameOf(m_client).constData(),
+           printable(text).constData());
+    sendRefusal(code, text);
+}
+
+void Session::sendRefusal(unsigned code, const QByteArray &text)
+{
     Frame frame(QI_MSG_REFUSE, 0, 4);
     frame.number(QI_KEY_REFUSE_code, code)
         .text(QI_KEY_REFUSE_text, text)
         .number(QI_KEY_REFUSE_major, QI_PROTO_MAJOR)
         .number(QI_KEY_REFUSE_minor, QI_PROTO_MINOR);
     send(frame.done());
-    qCInfo(logSession, "session %u refused: %s", m_number, text.constData());
     close("refused");
 }
 
 void Session::violation(const QByteArray &what)
 {
+    if (m_closed) {
+        return;
+    }
     qCWarning(logSession, "session %u (%s) closed: %s", m_number,
-              m_client.isEmpty() ? "unknown" : m_client.constData(), what.constData());
+              nameOf(m_client).constData(), printable(what).constData());
     if (m_role == Role::None) {
-        refuse(QI_REFUSED_PROTOCOL, what);
+        sendRefusal(QI_REFUSED_PROTOCOL, what);
         return;
     }
     close("protocol");
@@ -151,12 +160,13 @@ void Session::close(const QByteArray &why)
     // What was written goes out as far as the peer takes it now; nobody waits.
     m_socket->flush();
     m_socket->abort();
-    Q_EMIT closed(this, why);
+    // Whoever caused this may be in the midst of its work with all sessions.
+    QMetaObject::invokeMethod(
+        this, [this, why] { Q_EMIT closed(this, why); }, Qt::QueuedConnection);
 }
 
 void Session::read()
 {
-    QPointer<Session> alive(this);
     uint8_t *bytes;
     size_t room;
 
@@ -175,9 +185,6 @@ void Session::read()
         budget -= n;
         qi_splitter_filled(&m_splitter, size_t(n));
         takeFrames();
-        if (alive.isNull()) {
-            return;
-        }
     }
     if (!m_closed && m_socket->bytesAvailable() > 0) {
         QMetaObject::invokeMethod(this, &Session::read, Qt::QueuedConnection);
@@ -186,7 +193,6 @@ void Session::read()
 
 void Session::takeFrames()
 {
-    QPointer<Session> alive(this);
     const uint8_t *payload;
     size_t size;
     int r;
@@ -197,9 +203,6 @@ void Session::takeFrames()
             return;
         }
         takePayload(payload, size);
-        if (alive.isNull()) {
-            return;
-        }
     }
 }
 
@@ -260,10 +263,10 @@ void Session::authenticate(const qi_frame &frame)
     uint64_t minor = qi_frame_uint(&frame, QI_KEY_AUTH_minor, 0);
     const qi_value &nonce = frame.fields[QI_KEY_AUTH_nonce];
     const qi_value &hmac = frame.fields[QI_KEY_AUTH_hmac];
-    QByteArray role = textOf(frame.fields[QI_KEY_AUTH_role]);
+    QByteArray role = textOf(frame, QI_KEY_AUTH_role, 32);
     uint8_t mac[QI_MAC_SIZE];
 
-    m_client = textOf(frame.fields[QI_KEY_AUTH_client]).left(80);
+    m_client = textOf(frame, QI_KEY_AUTH_client, 80);
     if (major != QI_PROTO_MAJOR) {
         refuse(QI_REFUSED_VERSION,
                "qtinterd " QI_VERSION_TEXT " speaks protocol "
@@ -284,7 +287,7 @@ void Session::authenticate(const qi_frame &frame)
         return;
     }
     if (!isKnownRole(role)) {
-        refuse(QI_REFUSED_ROLE, "there is no role " + role.left(32));
+        refuse(QI_REFUSED_ROLE, "there is no role " + role);
         return;
     }
     m_splitter.limit = QI_FRAME_MAX;

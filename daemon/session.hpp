@@ -33,7 +33,8 @@ class Session : public QObject {
 
 public:
     // Takes the socket over.
-    Session(QLocalSocket *socket, quint32 number, const QByteArray &key, QObject *parent);
+    Session(QLocalSocket *socket, quint32 number, uint64_t peerPid, const QByteArray &key,
+            QObject *parent);
     ~Session() override;
 
     quint32 number() const { return m_number; }
@@ -45,9 +46,11 @@ public:
     void setPeer(Peer *peer);      // borrowed; after welcomed()
     void send(QByteArrayView frame);
     qint64 unsent() const;         // bytes that the socket has not taken
-    void refuse(unsigned code, const QByteArray &text);
+    void refuse(unsigned code, const QByteArray &text); // logged
     void violation(const QByteArray &what);
+    // Nothing is sent or taken any more; closed() comes later, from the event loop.
     void close(const QByteArray &why);
+    uint64_t peerPid() const { return m_peerPid; } // as the system says; 0: unknown
 
     static constexpr int HandshakeMs = 5000;
     static constexpr int NoProgressMs = 30000;
@@ -62,12 +65,14 @@ private:
     void read();
     void takeFrames();
     void takePayload(const uint8_t *payload, size_t size);
+    void sendRefusal(unsigned code, const QByteArray &text);
     void authenticate(const qi_frame &frame);
     bool isKnownRole(const QByteArray &role);
     void progress(qint64 bytes);
 
     QLocalSocket *m_socket;
     quint32 m_number;
+    uint64_t m_peerPid;
     QByteArray m_key;
     uint8_t m_nonce[QI_NONCE_SIZE];
     qi_splitter m_splitter;

@@ -2,6 +2,7 @@
 
 #include "frame.hpp"
 #include "server.hpp"
+#include "text.hpp"
 
 #include <QPointer>
 
@@ -11,20 +12,67 @@ namespace qi {
 
 namespace {
 
-QByteArray textOf(const qi_frame &frame, unsigned key)
-{
-    const qi_value &value = frame.fields[key];
-    if (value.type != QI_VALUE_TEXT) {
-        return {};
-    }
-    return {reinterpret_cast<const char *>(value.bytes), qsizetype(value.size)};
-}
+// A list that does not fit into a frame is cut.
+constexpr size_t MaxList = QI_FRAME_MAX * 3 / 4;
+// A subscription is answered without an application that is mute for so long.
+constexpr qint64 MuteMs = 1000;
 
 void encodeProcess(Frame &frame, const Application *application)
 {
     qi_encode_map(*frame, application->processFields());
     qi_encode_raw(*frame, application->process().constData(),
                   size_t(application->process().size()));
+}
+
+constexpr uint32_t LintFields = 8;
+
+// The pairs of a LINT.
+void encodeFinding(Frame &frame, const Application *application, const qi_finding *finding)
+{
+    frame.number(QI_KEY_LINT_pid, application->pid())
+        .text(QI_KEY_LINT_id, qi_lint_id(finding->lint))
+        .text(QI_KEY_LINT_severity, QByteArray(1, finding->severity))
+        .number(QI_KEY_LINT_ref, finding->ref)
+        .text(QI_KEY_LINT_text, finding->text)
+        .number(QI_KEY_LINT_count, finding->count)
+        .signedNumber(QI_KEY_LINT_since, finding->since)
+        .flag(QI_KEY_LINT_active, finding->active != 0);
+}
+
+// {count, sum, max, p50, p90, p99, buckets: [lowest ns, how many, ...]}; ns; nil: none.
+void encodeHistogram(Frame &frame, const qi_histogram *histogram)
+{
+    auto key = [&frame](const char *name) {
+        qi_encode_text(*frame, name, qstrlen(name));
+    };
+    if (histogram == nullptr) {
+        qi_encode_nil(*frame);
+        return;
+    }
+    qi_encode_map(*frame, 7);
+    const std::pair<const char *, uint64_t> numbers[] = {
+        {"count", histogram->count},
+        {"sum", histogram->sum},
+        {"max", histogram->max},
+        {"p50", qi_histogram_quantile(histogram, 500)},
+        {"p90", qi_histogram_quantile(histogram, 900)},
+        {"p99", qi_histogram_quantile(histogram, 990)},
+    };
+    for (auto [name, value] : numbers) {
+        key(name);
+        qi_encode_uint(*frame, value);
+    }
+    key("buckets");
+    size_t place = qi_encode_open_list(*frame);
+    uint32_t n = 0;
+    for (unsigned i = 0; i < QI_HISTOGRAM_BUCKETS; i++) {
+        if (histogram->bucket[i] != 0) {
+            qi_encode_uint(*frame, qi_histogram_lower(i));
+            qi_encode_uint(*frame, histogram->bucket[i]);
+            n += 2;
+        }
+    }
+    qi_encode_close_list(*frame, place, n);
 }
 
 } // namespace
@@ -56,6 +104,12 @@ bool Tool::take(const qi_frame &frame, QByteArray *error)
     case QI_MSG_STATS:
         stats(frame.seq);
         return true;
+    case QI_MSG_LINTS:
+        lints(frame);
+        return true;
+    case QI_MSG_HISTOGRAM:
+        histogram(frame);
+        return true;
     case QI_MSG_SUBSCRIBE:
         return subscribe(frame, error);
     case QI_MSG_UNSUBSCRIBE:
@@ -67,7 +121,8 @@ bool Tool::take(const qi_frame &frame, QByteArray *error)
     case QI_MSG_STACK:
         return change(frame);
     case QI_MSG_RESULT:
-        return true;
+        *error = "a RESULT that nobody asked for";
+        return false;
     default:
         result(frame.seq, false, "this daemon cannot do that");
         return true;
@@ -97,6 +152,9 @@ void Tool::list(uint32_t seq, bool crashes)
     size_t place = qi_encode_open_list(*frame);
     uint32_t n = 0;
     for (const Application *application : m_server->applications()) {
+        if (frame.size() > MaxList) {
+            break;
+        }
         if (crashes ? application->cause() != "died" : !application->isAlive()) {
             continue;
         }
@@ -126,6 +184,51 @@ void Tool::stats(uint32_t seq)
     m_session->send(frame.done());
 }
 
+void Tool::lints(const qi_frame &request)
+{
+    uint64_t pid = qi_frame_uint(&request, QI_KEY_LINTS_pid, 0);
+    Frame frame(QI_MSG_RESULT, request.seq, 2);
+
+    frame.flag(QI_KEY_RESULT_ok, true);
+    qi_encode_key(*frame, QI_KEY_RESULT_value);
+    size_t place = qi_encode_open_list(*frame);
+    uint32_t n = 0;
+    for (const Application *application : m_server->applications()) {
+        unsigned at = 0;
+        const qi_finding *finding = nullptr;
+        while ((pid == 0 || pid == application->pid()) && frame.size() < MaxList
+               && (finding = qi_lints_next(application->lints(), &at)) != nullptr) {
+            qi_encode_map(*frame, LintFields);
+            encodeFinding(frame, application, finding);
+            n++;
+        }
+    }
+    qi_encode_close_list(*frame, place, n);
+    m_session->send(frame.done());
+}
+
+void Tool::histogram(const qi_frame &request)
+{
+    const Application *application =
+        m_server->application(qi_frame_uint(&request, QI_KEY_HISTOGRAM_pid, 0));
+    if (application == nullptr) {
+        result(request.seq, false, "there is no such application");
+        return;
+    }
+    auto code = uint32_t(qi_frame_uint(&request, QI_KEY_HISTOGRAM_code, 0));
+    Frame frame(QI_MSG_RESULT, request.seq, 2);
+    frame.flag(QI_KEY_RESULT_ok, true);
+    qi_encode_key(*frame, QI_KEY_RESULT_value);
+    qi_encode_map(*frame, 2);
+    qi_encode_text(*frame, "steps", 5);
+    encodeHistogram(frame,
+                    qi_histograms_find(application->histograms(), QI_DURATION_STEP, code));
+    qi_encode_text(*frame, "calls", 5);
+    encodeHistogram(frame,
+                    qi_histograms_find(application->histograms(), QI_DURATION_CALL, code));
+    m_session->send(frame.done());
+}
+
 // SET_LEVEL, CANCEL and STACK are passed on to the application.
 bool Tool::change(const qi_frame &frame)
 {
@@ -148,16 +251,21 @@ bool Tool::change(const qi_frame &frame)
                "the application does not let tools cancel tasks: enable(control=True)");
         return true;
     }
+    if (frame.message == QI_MSG_SET_LEVEL
+        && qi_frame_uint(&frame, QI_KEY_SET_LEVEL_level, 0) > MaxLevel) {
+        result(seq, false, "a level is 0 to 4");
+        return true;
+    }
     uint64_t task = frame.message == QI_MSG_CANCEL
                         ? qi_frame_uint(&frame, QI_KEY_CANCEL_task, 0)
                     : frame.message == QI_MSG_STACK
                         ? qi_frame_uint(&frame, QI_KEY_STACK_task, 0)
                         : 0;
     int level = frame.message == QI_MSG_SET_LEVEL
-                    ? int(qi_frame_uint(&frame, QI_KEY_SET_LEVEL_level, 0) & 0xff)
+                    ? int(qi_frame_uint(&frame, QI_KEY_SET_LEVEL_level, 0))
                     : 0;
     QByteArray message = frame.message == QI_MSG_CANCEL
-                             ? textOf(frame, QI_KEY_CANCEL_message).left(255)
+                             ? textOf(frame, QI_KEY_CANCEL_message, 255)
                              : QByteArray();
     QPointer<Tool> tool(this);
     application->request(frame.message, task, level, message,
@@ -183,6 +291,7 @@ bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
     subscription.number = uint32_t(qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_sub, 0));
     subscription.pid = qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_pid, 0);
     subscription.seq = frame.seq;
+    subscription.asked.start();
     FeedOptions &options = subscription.options;
     options.hz = unsigned(qBound(uint64_t(1),
                                  qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_hz, 20),
@@ -204,7 +313,11 @@ bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
     unsubscribe(subscription.number);
     m_subscriptions.push_back(subscription);
     for (Application *application : m_server->applications()) {
+        bool followed = follows(application);
         follow(subscription, application);
+        if (!followed && follows(application)) {
+            tellFindings(application);
+        }
     }
     m_server->updateRates();
     pump();
@@ -234,8 +347,10 @@ void Tool::follow(const Subscription &subscription, Application *application)
 
 // A subscription is answered once the snapshots of the applications that are there are
 // out.  An application that has not sent its own yet is not waited for if it is dead.
-void Tool::answerSubscriptions()
+int Tool::answerSubscriptions()
 {
+    int next = -1;
+
     for (Subscription &subscription : m_subscriptions) {
         if (subscription.answered) {
             continue;
@@ -243,13 +358,19 @@ void Tool::answerSubscriptions()
         bool waiting = std::any_of(
             m_feeds.begin(), m_feeds.end(), [&subscription](const auto &feed) {
                 return feed->sub() == subscription.number && !feed->isBegun()
-                       && feed->application()->isAlive();
+                       && (feed->application()->isAlive()
+                           || feed->application()->isComplete());
             });
-        if (!waiting) {
+        qint64 left = MuteMs - subscription.asked.elapsed();
+        if (!waiting || left <= 0) {
             subscription.answered = true;
             result(subscription.seq, true);
         }
+        else {
+            next = int(left);
+        }
     }
+    return next;
 }
 
 void Tool::pump()
@@ -259,13 +380,15 @@ void Tool::pump()
     }
     m_pumping = true;
     int next = -1;
-    for (const auto &feed : m_feeds) {
-        int ms = feed->pump();
+    auto wantCall = [&next](int ms) {
         if (ms >= 0 && (next < 0 || ms < next)) {
             next = ms;
         }
+    };
+    for (const auto &feed : m_feeds) {
+        wantCall(feed->pump());
     }
-    answerSubscriptions();
+    wantCall(answerSubscriptions());
     m_pumping = false;
     if (next >= 0) {
         m_timer.start(next);
@@ -316,12 +439,16 @@ void Tool::applicationUp(Application *application)
     }
 }
 
+bool Tool::follows(const Application *application) const
+{
+    return std::any_of(m_feeds.begin(), m_feeds.end(), [application](const auto &feed) {
+        return feed->application() == application;
+    });
+}
+
 void Tool::applicationChanged(Application *application)
 {
-    auto follows = [application](const auto &feed) {
-        return feed->application() == application;
-    };
-    if (std::any_of(m_feeds.begin(), m_feeds.end(), follows)) {
+    if (follows(application)) {
         pump();
     }
 }
@@ -340,6 +467,25 @@ void Tool::applicationForgotten(Application *application)
     };
     m_feeds.erase(std::remove_if(m_feeds.begin(), m_feeds.end(), follows), m_feeds.end());
     m_interned.erase(application);
+}
+
+void Tool::tellFindings(Application *application)
+{
+    unsigned place = 0;
+    while (const qi_finding *finding = qi_lints_next(application->lints(), &place)) {
+        found(application, finding);
+    }
+}
+
+// To those that follow the application; LINTS is there for a tool that missed some.
+void Tool::found(Application *application, const qi_finding *finding)
+{
+    if (!follows(application) || m_session->unsent() > Session::ReadAtOnce) {
+        return;
+    }
+    Frame frame(QI_MSG_LINT, 0, LintFields);
+    encodeFinding(frame, application, finding);
+    m_session->send(frame.done());
 }
 
 void Tool::stalled(Application *application, const QByteArray &fields, uint32_t count)

@@ -5,6 +5,7 @@
 #include "feed.hpp"
 #include "session.hpp"
 
+#include <QElapsedTimer>
 #include <QObject>
 #include <QTimer>
 
@@ -31,10 +32,13 @@ public:
     void applicationForgotten(Application *application);
     void stalled(Application *application, const QByteArray &fields, uint32_t count);
 
+    void found(Application *application, const qi_finding *finding);
+
     // The highest rate that a subscription of this tool wants of an application; 0: none.
     unsigned rateFor(const Application *application, bool *events) const;
 
-    static constexpr size_t MaxSubscriptions = 64;
+    static constexpr size_t MaxSubscriptions = 32;
+    static constexpr uint64_t MaxLevel = 4;
 
 private:
     struct Subscription {
@@ -42,6 +46,7 @@ private:
         uint64_t pid; // 0: all
         FeedOptions options;
         bool answered = false;
+        QElapsedTimer asked;
         uint32_t seq = 0; // of the request that waits for its answer
     };
 
@@ -49,10 +54,14 @@ private:
     bool subscribe(const qi_frame &frame, QByteArray *error);
     void unsubscribe(uint32_t number);
     void follow(const Subscription &subscription, Application *application);
-    void answerSubscriptions();
+    int answerSubscriptions(); // milliseconds until the next one must be; -1
     bool change(const qi_frame &frame);
     void list(uint32_t seq, bool crashes);
     void stats(uint32_t seq);
+    void lints(const qi_frame &frame);
+    void histogram(const qi_frame &frame);
+    bool follows(const Application *application) const;
+    void tellFindings(Application *application);
     void result(uint32_t seq, bool ok, const QByteArray &error = {},
                 const QByteArray &text = {});
     void tellUp(Application *application);

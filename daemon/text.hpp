@@ -1,0 +1,19 @@
+// text.hpp - what peers say in words: cut, and made fit to be logged.
+#ifndef QI_DAEMON_TEXT_HPP
+#define QI_DAEMON_TEXT_HPP
+
+#include "wire.h"
+
+#include <QByteArray>
+
+namespace qi {
+
+// A text field in at most `size` bytes, cut at a character; empty if it is not there.
+QByteArray textOf(const qi_frame &frame, unsigned key, qsizetype size = 512);
+
+// In one line of a log: what is no printable ASCII character becomes '?'.
+QByteArray printable(QByteArray text);
+
+} // namespace qi
+
+#endif
