@@ -1,0 +1,120 @@
+"""The application that the tests look at: three tasks, a slot call, a signal wait.
+
+It is driven by lines on its standard input; each is answered by one line, and the first
+line it prints is "ready".
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+import qtinter
+import qtinter.inspect
+from qtinter.bindings import QtCore
+
+if hasattr(QtCore, "pyqtSignal"):
+    Signal = QtCore.pyqtSignal
+else:
+    Signal = QtCore.Signal
+
+
+class Button(QtCore.QObject):
+    clicked = Signal(int)
+    released = Signal()
+
+
+class Window(QtCore.QObject):
+    async def on_clicked(self, number):
+        await asyncio.sleep(3600)
+
+
+async def sleeper():
+    await asyncio.sleep(3600)
+
+
+async def chained(task):
+    await task
+
+
+async def listener(button):
+    await qtinter.asyncsignal(button.released)
+
+
+async def quick():
+    await asyncio.sleep(0)
+
+
+class Program:
+    def __init__(self, loop):
+        self.loop = loop
+        self.button = Button()
+        self.button.setObjectName("save")
+        self.window = Window()
+        self.tasks = {}
+        self.button.clicked.connect(qtinter.asyncslot(self.window.on_clicked))
+
+    async def main(self):
+        create = self.loop.create_task
+        self.tasks["alpha"] = create(sleeper(), name="alpha")
+        self.tasks["beta"] = create(chained(self.tasks["alpha"]), name="beta")
+        self.tasks["gamma"] = create(listener(self.button), name="gamma")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.button.clicked.emit(1)
+        self.loop.add_reader(0, self.read)
+        print("ready", flush=True)
+
+    def read(self):
+        for line in os.read(0, 4096).decode().splitlines():
+            verb, *words = line.split()
+            answer = getattr(self, "do_" + verb)(*words)
+            print(answer or "done", flush=True)
+
+    def do_task(self, name):
+        self.tasks[name] = self.loop.create_task(sleeper(), name=name)
+        return str(time.monotonic_ns())
+
+    def do_end(self, name):
+        self.tasks[name].cancel()
+
+    def do_release(self):
+        self.button.released.emit()
+
+    def do_click(self):
+        self.button.clicked.emit(2)
+
+    def do_tasks(self, count):
+        for _ in range(int(count)):
+            self.loop.create_task(quick())
+
+    def do_busy(self, seconds):
+        self.loop.call_soon(self.spin, float(seconds))
+
+    def spin(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+
+    def do_state(self):
+        return qtinter.inspect.statistics()["state"]
+
+    def do_quit(self):
+        for task in self.tasks.values():
+            task.cancel()
+        self.loop.call_later(0.05, QtCore.QCoreApplication.quit)
+
+
+def main():
+    app = QtCore.QCoreApplication(sys.argv)
+    control = "--control" in sys.argv
+    with qtinter.using_asyncio_from_qt() as loop:
+        qtinter.inspect.enable(level=3, name="victim", control=control)
+        program = Program(loop)
+        starting = loop.create_task(program.main(), name="starting")
+        app.exec()
+        del starting
+
+
+if __name__ == "__main__":
+    main()

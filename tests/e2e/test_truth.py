@@ -1,0 +1,319 @@
+"""What the tools show is what the application does."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from qtinter.inspect import connect
+from qtinter.inspect.errors import InspectError
+from qtinter.inspect.feed import records_of
+
+pytestmark = pytest.mark.usefixtures("daemon")
+
+NAMES = ["alpha", "beta", "gamma"]
+
+
+def named(process):
+    return {task["name"]: task for task in process.tasks()}
+
+
+def test_three_tasks_a_slot_and_a_wait(application, inspect):
+    tasks = json.loads(inspect("ps", "--json").stdout)
+    by_name = {task["name"]: task for task in tasks}
+    calls = [task for task in tasks if task["role"] == "slot call"]
+    assert sorted(by_name)[-3:] == NAMES
+    assert len(tasks) == 4  # these three and the slot call
+    assert len(calls) == 1
+
+    alpha, beta, gamma = (by_name[name] for name in NAMES)
+    assert {task["state"] for task in tasks} == {"waiting"}
+    assert alpha["code"]["name"] == "sleeper"
+    assert os.path.basename(alpha["code"]["file"]) == "application.py"
+    assert alpha["code"]["line"] > 0
+    assert alpha["waits_for"]["kind"] in ("sleep", "timer")
+    assert f"task {alpha['id']} alpha" in beta["waits_for"]["text"]
+    assert "released" in gamma["waits_for"]["text"]
+    assert "Button 'save'" in gamma["waits_for"]["text"]
+    assert all(task["since"] is not None and task["since"] >= 0 for task in tasks)
+
+    (slot,) = json.loads(inspect("slots", "--json").stdout)
+    assert slot["name"].endswith("on_clicked")
+    assert slot["code"]["name"].endswith("on_clicked")
+    assert "Window" in slot["receiver"]
+    assert (slot["calls"], slot["live"]) == (1, 1)
+    assert slot["pending"] == [calls[0]["id"]]
+
+    (wait,) = json.loads(inspect("waits", "--json").stdout)
+    assert wait["signal"].startswith("released")
+    assert wait["task"] == gamma["id"]
+    assert wait["task_name"] == "gamma"
+    assert wait["since"] is not None
+    assert "Button" in json.dumps(wait)
+    assert "save" in json.dumps(wait)
+
+    (listed,) = json.loads(inspect("ls", "--json").stdout)
+    assert listed["pid"] == application.pid
+    assert listed["name"] == "victim"
+    assert (listed["tasks"], listed["slots"], listed["waits"]) == (4, 1, 1)
+
+
+def test_a_change_is_seen(application, run, until, record_property):
+    import time
+
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid, hz=50)
+            process = feed.processes[application.pid]
+            latencies = []
+            for i in range(10):
+                name = f"new{i}"
+                before = time.monotonic_ns()
+                application.send(f"task {name}")
+                await until(feed, lambda name=name: name in named(process))
+                latencies.append((time.monotonic_ns() - before) * 1e-6)
+                assert application.lines.next().isdigit()
+                application.ask(f"end {name}")
+                await until(feed, lambda name=name: name not in named(process))
+            application.ask("release")
+            await until(feed, lambda: "gamma" not in named(process))
+            assert process.waits() == []
+            return latencies
+
+    latencies = sorted(run(follow()))
+    # Not asserted: the machine may be busy.
+    record_property("median_ms", round(latencies[5], 1))
+    record_property("max_ms", round(latencies[-1], 1))
+    print(f"fact to tool: median {latencies[5]:.1f} ms, most {latencies[-1]:.1f} ms")
+
+
+def test_events_have_no_holes(application, run):
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid, events=True, history=True, hz=50)
+            application.ask("tasks 500")
+            application.ask("task last")
+            expected = None
+            seen = lost = 0
+            async for change in feed:
+                if change.what == "gap":
+                    first, count = change.data["first"], change.data["count"]
+                    lost += count
+                elif change.what == "events":
+                    first, count = change.data["first"], len(records_of(change.data))
+                    seen += count
+                else:
+                    if expected and "last" in named(feed.processes[application.pid]):
+                        return expected, seen + lost
+                    continue
+                assert expected is None or first == expected
+                if expected is None:
+                    lost += first
+                expected = first + count
+
+    end, total = run(follow())
+    assert end == total
+    assert total > 1500
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_cancel_needs_control(start_application, run, until, control):
+    application = start_application(*(["--control"] if control else []))
+
+    async def follow():
+        async with connect(role="observe") as observer:
+            await observer.subscribe(application.pid)
+            alpha = named(observer.processes[application.pid])["alpha"]["id"]
+            with pytest.raises(InspectError, match="control"):
+                await observer.request("CANCEL", task=alpha, pid=application.pid)
+        async with connect(role="control") as feed:
+            await feed.subscribe(application.pid)
+            process = feed.processes[application.pid]
+            # 85 characters of three bytes: the limit of 255 bytes is not among them.
+            ask = feed.request("CANCEL", task=alpha, pid=application.pid, message="–" * 90)
+            if not control:
+                with pytest.raises(InspectError, match="does not let tools cancel"):
+                    await ask
+                assert "alpha" in named(process)
+            else:
+                await ask
+                await until(feed, lambda: "alpha" not in named(process))
+                assert process.alive
+
+    run(follow())
+
+
+def test_stack_and_level(application, run, until):
+    async def follow():
+        async with connect(role="control") as feed:
+            await feed.subscribe(application.pid)
+            alpha = named(feed.processes[application.pid])["alpha"]["id"]
+            text = await feed.request("STACK", pid=application.pid, task=alpha)
+            assert "sleeper" in text
+            assert "main" in await feed.request("STACK", pid=application.pid)
+            await feed.request("SET_LEVEL", pid=application.pid, level=1)
+            with pytest.raises(InspectError, match="0 to 4"):
+                await feed.request("SET_LEVEL", pid=application.pid, level=256)
+            with pytest.raises(InspectError, match="no such application"):
+                await feed.request("STACK", pid=1)
+
+    run(follow())
+
+
+def test_a_busy_loop_is_still_shown(application, run, until):
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid, hz=50)
+            process = feed.processes[application.pid]
+            application.send("busy 1.5")
+            stalls = []
+            async for change in feed:
+                if change.what == "stall":
+                    stalls.append(change.data)
+                (loop,) = process.loops()
+                if stalls and loop["state"] == "busy" and loop["current"]:
+                    break
+            assert "spin" in loop["current"]
+            assert loop["busy_for"] > 0
+            assert loop["busy_since"] if "busy_since" in loop else True
+            await until(
+                feed, lambda: any(key[0] == "QI101" for key in process.lints)
+            )
+            return stalls
+
+    stalls = run(follow())
+    assert stalls[0]["pid"] == application.pid
+
+
+def test_a_stopped_application_is_still_shown(application, run, inspect):
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid)
+            return sorted(named(feed.processes[application.pid]))
+
+    before = run(follow())
+    os.kill(application.pid, signal.SIGSTOP)
+    assert run(follow()) == before
+    assert {t["name"] for t in json.loads(inspect("ps", "--json").stdout)} >= set(NAMES)
+    os.kill(application.pid, signal.SIGCONT)
+    application.ask("task after")
+    assert set(before) < set(run(follow())) | {"after"}
+
+
+def test_a_killed_application_leaves_its_state(application, run, inspect):
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid)
+            application.kill()
+            async for change in feed:
+                if change.what == "down":
+                    assert change.data["cause"] == "died"
+                    break
+            process = feed.processes[application.pid]
+            assert not process.alive
+            assert set(named(process)) >= set(NAMES)
+        async with connect() as feed:  # and to whoever comes later
+            (crash,) = await feed.request("CRASHES")
+            assert crash[0] == application.pid
+            assert await feed.list() == []
+            await feed.subscribe(application.pid, events=True, history=True)
+            assert set(named(feed.processes[application.pid])) >= set(NAMES)
+            async for change in feed:
+                if change.what == "events":
+                    assert records_of(change.data)
+                    break
+
+    run(follow())
+    crash = json.loads(inspect("crash", "--json").stdout)
+    assert crash["alive"] is False
+    assert {task["name"] for task in crash["tasks"]} >= set(NAMES)
+    assert crash["events"]
+    assert inspect("ps").returncode == 3  # it is no target any more
+
+
+def test_an_orderly_end(application, run):
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid)
+            application.ask("quit")
+            async for change in feed:
+                if change.what == "down":
+                    assert change.data["cause"] == "goodbye"
+                    return
+
+    run(follow())
+
+
+def test_a_stopped_tool_holds_up_nobody(application, run, until):
+    import subprocess
+    import sys
+
+    script = (
+        "import asyncio, qtinter.inspect as qi\n"
+        "async def main():\n"
+        "    async with qi.connect() as feed:\n"
+        "        await feed.subscribe(events=True, hz=50)\n"
+        "        print('following', flush=True)\n"
+        "        async for _ in feed: pass\n"
+        "asyncio.run(main())\n"
+    )
+    tool = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    )
+    assert tool.stdout.readline() == "following\n"
+    tool.send_signal(signal.SIGSTOP)
+
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid, hz=50)
+            process = feed.processes[application.pid]
+            for i in range(5):
+                application.ask("tasks 5000")
+                application.ask(f"task marker{i}")
+                await until(feed, lambda i=i: f"marker{i}" in named(process))
+
+    try:
+        run(follow())
+        assert tool.poll() is None
+    finally:
+        tool.kill()
+        tool.wait()
+        tool.stdout.close()
+
+
+def test_histograms(application, run):
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid, events=True)
+            application.ask("tasks 100")
+            while True:
+                answer = await feed.request("HISTOGRAM", pid=application.pid)
+                if answer["steps"]["count"] >= 200:
+                    break
+                await feed.__aiter__().__anext__()
+            steps = answer["steps"]
+            assert sum(steps["buckets"][1::2]) == steps["count"]
+            assert 0 < steps["p50"] <= steps["p99"] <= steps["max"] <= steps["sum"]
+            none = await feed.request("HISTOGRAM", pid=application.pid, code=999999)
+            assert none == {"steps": None, "calls": None}
+
+    run(follow())
+
+
+def test_a_finding_comes_and_goes(application, run, until):
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid)
+            process = feed.processes[application.pid]
+            application.ask("click")  # while the first call is pending
+            await until(feed, lambda: any(k[0] == "QI201" for k in process.lints))
+            findings = await feed.request("LINTS", pid=application.pid)
+            assert "QI201" in [finding[1] for finding in findings]
+            assert "on_clicked" in next(f[4] for f in findings if f[1] == "QI201")
+        async with connect() as feed:  # who comes later is told
+            await feed.subscribe(application.pid)
+            process = feed.processes[application.pid]
+            await until(feed, lambda: any(k[0] == "QI201" for k in process.lints))
+
+    run(follow())
