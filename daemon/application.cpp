@@ -28,6 +28,7 @@ constexpr int MaxLooks = 25;
 constexpr int CheckMs = 250;
 constexpr qint64 CheckShare = 50;
 constexpr int FindingsAtOnce = 32;
+constexpr int RefreshMs = 250;
 
 } // namespace
 
@@ -46,6 +47,8 @@ Application::Application(Session *session, const QByteArray &directory, QObject 
     }
     m_check.setSingleShot(true);
     connect(&m_check, &QTimer::timeout, this, &Application::checkLints);
+    m_refreshing.setSingleShot(true);
+    connect(&m_refreshing, &QTimer::timeout, this, [this] { Q_EMIT changed(this); });
     session->setPeer(this);
 }
 
@@ -116,7 +119,7 @@ bool Application::takeProcess(const qi_frame &frame, QByteArray *error)
     bool first = m_pid == 0;
     m_pid = pid;
     m_start = qi_frame_uint(&frame, QI_KEY_PROCESS_start, 0);
-    m_control = qi_frame_uint(&frame, QI_KEY_PROCESS_control, 0) != 0;
+    m_control = flagOf(frame, QI_KEY_PROCESS_control);
     m_name = textOf(frame, QI_KEY_PROCESS_name, 64);
     m_segment = textOf(frame, QI_KEY_PROCESS_segment);
     if (!keepProcess(frame)) {
@@ -251,7 +254,7 @@ void Application::takeStall(const qi_frame &frame)
                    qi_frame_int(&frame, QI_KEY_STALL_since, 0),
                    qi_frame_int(&frame, QI_KEY_STALL_duration, 0),
                    qi_frame_uint(&frame, QI_KEY_STALL_current, 0),
-                   qi_frame_uint(&frame, QI_KEY_STALL_over, 0) != 0);
+                   flagOf(frame, QI_KEY_STALL_over));
     tellFindings();
 }
 
@@ -288,7 +291,7 @@ bool Application::takeResult(const qi_frame &frame, QByteArray *error)
         *error = "a RESULT that nobody asked for";
         return false;
     }
-    answer(qi_frame_uint(&frame, QI_KEY_RESULT_ok, 0) != 0,
+    answer(flagOf(frame, QI_KEY_RESULT_ok),
            textOf(frame, QI_KEY_RESULT_error),
            textOf(frame, QI_KEY_RESULT_value, MaxAnswer));
     return true;
@@ -302,6 +305,34 @@ void Application::setRate(unsigned hz, bool events)
         m_events = events;
         sendRate();
     }
+}
+
+// An application makes a round at once when it is told a rate, and answers what it reads
+// before that round: so the answer to a second PING comes after the rows.
+void Application::refresh()
+{
+    if (!isAlive() || !isComplete() || isRefreshing() || m_hz >= FreshHz) {
+        return;
+    }
+    m_refreshing.start(RefreshMs);
+    sendRate();
+    ping([this](bool, const QByteArray &, const QByteArray &) {
+        ping([this](bool, const QByteArray &, const QByteArray &) {
+            m_refreshing.stop();
+            Q_EMIT changed(this);
+        });
+    });
+}
+
+void Application::ping(Answer answer)
+{
+    if (m_session == nullptr || m_answers.size() >= MaxAnswers) {
+        return; // the time limit is there
+    }
+    uint32_t seq = ++m_seq;
+    m_answers.insert(seq, std::move(answer));
+    Frame frame(QI_MSG_PING, seq, 0);
+    m_session->send(frame.done());
 }
 
 void Application::sendRate()

@@ -49,6 +49,10 @@ public:
 
     // How often it should send, and whether with records.
     void setRate(unsigned hz, bool events);
+    // Asks for what changed since its last frame, which at a low rate is long ago; until
+    // it has come, or has not for a while, isRefreshing().
+    void refresh();
+    bool isRefreshing() const { return m_refreshing.isActive(); }
     // A request to it; the answer may never come.
     void request(unsigned message, uint64_t task, int level, const QByteArray &text,
                  Answer answer);
@@ -59,7 +63,8 @@ public:
     void continueFrom(Application *before);
     bool isSameProcess(const Application *other) const;
 
-    static constexpr unsigned BaseHz = 2; // while nobody looks
+    static constexpr unsigned BaseHz = 2;   // while nobody looks
+    static constexpr unsigned FreshHz = 20; // from here on the mirror is never old
     static constexpr unsigned StallMs = 100;
 
 Q_SIGNALS:
@@ -83,6 +88,7 @@ private:
     void tellFindings();
     void sendRate();
     bool keepProcess(const qi_frame &frame);
+    void ping(Answer answer);
     void decideCause();
     bool segmentIsOurs() const;
     void readSegment();
@@ -99,6 +105,7 @@ private:
     std::unique_ptr<qi_lints, Free> m_lints;
     std::unique_ptr<qi_histograms, Free> m_histograms;
     QTimer m_check; // of the lints
+    QTimer m_refreshing; // limits it
     int64_t m_stateTs = 0; // of the last STATE
     quint64 m_pid = 0;
     quint64 m_start = 0;

@@ -98,6 +98,9 @@ int Feed::pump()
     if (!m_application->isComplete()) {
         return -1;
     }
+    if (m_stage == Stage::Begin && m_application->isRefreshing()) {
+        return -1;
+    }
     if (m_stage != Stage::Following) {
         if (!sendSnapshot()) {
             return -1;

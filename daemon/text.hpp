@@ -11,6 +11,13 @@ namespace qi {
 // A text field in at most `size` bytes, cut at a character; empty if it is not there.
 QByteArray textOf(const qi_frame &frame, unsigned key, qsizetype size = 512);
 
+// A flag; false if it is not there.
+inline bool flagOf(const qi_frame &frame, unsigned key)
+{
+    const qi_value &value = frame.fields[key];
+    return value.type == QI_VALUE_BOOL && value.u != 0;
+}
+
 // In one line of a log: what is no printable ASCII character becomes '?'.
 QByteArray printable(QByteArray text);
 

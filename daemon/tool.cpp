@@ -296,8 +296,8 @@ bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
     options.hz = unsigned(qBound(uint64_t(1),
                                  qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_hz, 20),
                                  uint64_t(QI_RATE_MAX)));
-    options.events = qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_events, 0) != 0;
-    options.history = qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_history, 0) != 0;
+    options.events = flagOf(frame, QI_KEY_SUBSCRIBE_events);
+    options.history = flagOf(frame, QI_KEY_SUBSCRIBE_history);
     const qi_value &kinds = frame.fields[QI_KEY_SUBSCRIBE_kinds];
     if (kinds.type == QI_VALUE_LIST) {
         qi_cursor cursor = qi_cursor_in(&kinds);
@@ -317,6 +317,7 @@ bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
         follow(subscription, application);
         if (!followed && follows(application)) {
             tellFindings(application);
+            application->refresh();
         }
     }
     m_server->updateRates();

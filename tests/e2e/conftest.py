@@ -38,6 +38,7 @@ class Lines:
 
     def __init__(self, stream):
         self.seen = []
+        self.ended = False
         self._queue = queue.Queue()
         self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
         self._thread.start()
@@ -50,6 +51,7 @@ class Lines:
     def next(self):
         line = self._queue.get(timeout=PATIENCE)
         if line is None:
+            self.ended = True
             raise EOFError(f"the process ended; it printed {self.seen}")
         self.seen.append(line)
         return line
@@ -63,11 +65,13 @@ class Lines:
 
     def rest(self):
         """Everything up to the end of the process."""
-        while True:
+        while not self.ended:
             line = self._queue.get(timeout=PATIENCE)
             if line is None:
-                return self.seen
-            self.seen.append(line)
+                self.ended = True
+            else:
+                self.seen.append(line)
+        return self.seen
 
 
 class Daemon:
@@ -118,6 +122,7 @@ def start_daemon(program):
             daemon.process.send_signal(signal.SIGCONT)
             daemon.stop()
         log = "\n".join(daemon.log.rest())
+        daemon.process.stderr.close()
         assert "Sanitizer" not in log, log
         assert "runtime error" not in log, log
 
@@ -219,6 +224,23 @@ def until():
 
 def aiter_of(feed):
     return feed.__aiter__()
+
+
+@pytest.fixture
+def known(run):
+    """Waits until the daemon knows an application; returns it."""
+
+    async def wait(pid):
+        async with feed_module.connect() as feed:
+            async for change in feed:
+                if change.what == "up" and change.pid == pid:
+                    return
+
+    def known(application):
+        run(wait(application.pid))
+        return application
+
+    return known
 
 
 @pytest.fixture
