@@ -76,6 +76,11 @@ bool Server::listen(QByteArray *error, bool *running)
         *error = m_options.address + ": " + m_listener.errorString().toLocal8Bit();
         return false;
     }
+    // Qt gives it the owner's x too.
+    if (::chmod(m_options.address.constData(), 0600) < 0) {
+        *error = m_options.address + ": " + std::strerror(errno);
+        return false;
+    }
     qCInfo(logServer, "listening on %s", m_options.address.constData());
     watchIdle();
     return true;

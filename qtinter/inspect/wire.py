@@ -49,7 +49,7 @@ class ProtocolError(Exception):
     """The peer broke the protocol."""
 
 
-def encode(name: str, seq: int = 0, **fields: Any) -> bytes:
+def encode(name: str, seq: int = 0, /, **fields: Any) -> bytes:
     """Return the frame of a message; fields that are None are left out."""
     keys = _KEYS[name]
     body = {keys[field]: value for field, value in fields.items() if value is not None}

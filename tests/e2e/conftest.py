@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import queue
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ pytest.importorskip("msgpack", reason="the inspection protocol needs msgpack")
 from qtinter.inspect import feed as feed_module  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE))  # for peers.py; nothing of the package is there
 PATIENCE = 60  # seconds; only a safety net
 
 
@@ -215,15 +217,11 @@ def until():
     """``await until(feed, condition)``: takes in changes until the condition holds."""
 
     async def until(feed, condition):
-        changes = aiter_of(feed)
+        changes = feed.__aiter__()
         while not condition():
             await changes.__anext__()
 
     return until
-
-
-def aiter_of(feed):
-    return feed.__aiter__()
 
 
 @pytest.fixture
@@ -244,16 +242,9 @@ def known(run):
 
 
 @pytest.fixture
-def core_limits():
-    """Enough descriptors for many connections."""
-    import resource
-
+def many_descriptors():
+    """Enough of them for many connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.fixture
-def sanitized():
-    return bool(os.environ.get("QTINTERD_SANITIZED"))

@@ -34,7 +34,7 @@ class Peer:
         except OSError:
             pass
 
-    def send(self, name, seq=0, **fields):
+    def send(self, name, seq=0, /, **fields):
         self.raw(wire.encode(name, seq, **fields))
 
     def next(self):

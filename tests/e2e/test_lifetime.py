@@ -74,7 +74,7 @@ def test_a_directory_that_others_may_enter(program, runtime):
         [program, "--foreground"], stderr=subprocess.PIPE, text=True, timeout=60
     )
     assert result.returncode == 3
-    assert "others may enter" in result.stderr
+    assert "others have access" in result.stderr
     os.chmod(runtime, 0o700)
 
 
@@ -120,8 +120,6 @@ def test_start_on_demand_and_leave_when_unused(program, monkeypatch, runtime, ru
             assert feed.server.startswith("qtinterd ")
             stats = await feed.request("STATS")
             assert stats["sessions"] == 1
-            reader, _ = await asyncio.open_unix_connection(feed.address)
-        await reader.read()  # HELLO, and the end when the daemon leaves
         while (runtime / "qtinterd.sock").exists():
             await asyncio.sleep(0.05)
 
