@@ -101,7 +101,7 @@ void qi_lints_check(struct qi_lints *lints, const struct qi_mirror *mirror, int6
 const struct qi_finding *qi_lints_next_change(struct qi_lints *lints);
 /* The findings in force: *place starts as 0. */
 const struct qi_finding *qi_lints_next(const struct qi_lints *lints, unsigned *place);
-/* Findings for which there was no place. */
+/* How often there was no place for a finding, over all checks. */
 uint64_t qi_lints_suppressed(const struct qi_lints *lints);
 
 #ifdef __cplusplus

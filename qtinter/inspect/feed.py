@@ -433,6 +433,21 @@ def find_daemon() -> str | None:
     ) or shutil.which("qtinterd")
 
 
+def run_daemon() -> None:
+    """The command ``qtinterd``: becomes the program of that name in the package.
+
+    The program itself cannot find the Qt that a binding brought along; see
+    :func:`daemon_environment`.
+    """
+    program = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "qtinterd")
+    if not os.access(program, os.X_OK):
+        sys.exit(
+            "qtinterd: this installation of qtinter was built without the daemon: Qt 6 "
+            "Network or msgpack-c was missing"
+        )
+    os.execve(program, [program, *sys.argv[1:]], daemon_environment())
+
+
 def daemon_environment() -> dict[str, str]:
     """The environment for a daemon: with the Qt of the installed binding to load."""
     environment = dict(os.environ)

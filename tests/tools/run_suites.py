@@ -268,6 +268,8 @@ def all_suites(build_dir, options, common_env):
             "py, inspected", "tests/py", "PyQt6", "", options, {"QTINTER_INSPECT": "2"}
         )
     )
+    # The daemon is the same for all; the application of these tests is of one binding.
+    suites.append(pytest_suite("e2e", "tests/e2e", "PyQt6", "", options))
     for binding in BINDINGS:
         suites.append(pytest_suite("examples", "tests/examples", binding, "", options))
     if not options:
