@@ -193,6 +193,7 @@ def inspect():
     def run(*words):
         return subprocess.run(
             [sys.executable, "-m", "qtinter.inspect", *words],
+            cwd="/",  # not the checkout, which would hide the installed package
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

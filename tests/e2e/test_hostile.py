@@ -300,6 +300,7 @@ def test_the_pid_of_another_process(daemon, witness, runtime):
     here = os.path.dirname(__file__)
     subprocess.run(
         [sys.executable, "-c", script, here, str(runtime), str(os.getpid())],
+        cwd="/",
         check=True,
         timeout=60,
         stdout=subprocess.DEVNULL,

@@ -266,7 +266,7 @@ def test_a_stopped_tool_holds_up_nobody(application, run, until):
         "asyncio.run(main())\n"
     )
     tool = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], cwd="/", stdout=subprocess.PIPE, text=True
     )
     assert tool.stdout.readline() == "following\n"
     tool.send_signal(signal.SIGSTOP)
