@@ -54,7 +54,8 @@ Application::Application(Session *session, const QByteArray &directory, QObject 
 
 Application::~Application() = default;
 
-bool Application::take(const qi_frame &frame, QByteArray *error)
+bool
+Application::take(const qi_frame &frame, QByteArray *error)
 {
     if (!isKnown() && frame.message != QI_MSG_PROCESS) {
         *error = "a message before PROCESS";
@@ -92,9 +93,9 @@ bool Application::take(const qi_frame &frame, QByteArray *error)
     case QI_MSG_STALL:
         takeStall(frame);
         Q_EMIT stalled(this,
-                     QByteArray(reinterpret_cast<const char *>(frame.body.bytes),
-                                qsizetype(frame.body.length)),
-                     frame.body.size);
+                       QByteArray(reinterpret_cast<const char *>(frame.body.bytes),
+                                  qsizetype(frame.body.length)),
+                       frame.body.size);
         return true;
     case QI_MSG_RESULT:
         return takeResult(frame, error);
@@ -108,7 +109,8 @@ bool Application::take(const qi_frame &frame, QByteArray *error)
     }
 }
 
-bool Application::takeProcess(const qi_frame &frame, QByteArray *error)
+bool
+Application::takeProcess(const qi_frame &frame, QByteArray *error)
 {
     uint64_t pid = qi_frame_uint(&frame, QI_KEY_PROCESS_pid, 0);
 
@@ -127,8 +129,8 @@ bool Application::takeProcess(const qi_frame &frame, QByteArray *error)
         return false;
     }
     if (first) {
-        qCInfo(logApp, "session %u: %s, pid %llu", m_number, printable(m_name).constData(),
-               static_cast<unsigned long long>(m_pid));
+        qCInfo(logApp, "session %u: %s, pid %llu", m_number,
+               printable(m_name).constData(), static_cast<unsigned long long>(m_pid));
         Q_EMIT known(this);
     }
     else {
@@ -137,8 +139,10 @@ bool Application::takeProcess(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
-// To be passed on to tools as they are: the required fields, the others if they are short.
-bool Application::keepProcess(const qi_frame &frame)
+// To be passed on to tools as they are: the required fields, the others if they are
+// short.
+bool
+Application::keepProcess(const qi_frame &frame)
 {
     qi_cursor cursor = qi_cursor_in(&frame.body);
     qi_value key, value;
@@ -170,7 +174,8 @@ bool Application::keepProcess(const qi_frame &frame)
     return true;
 }
 
-bool Application::takeRows(const qi_frame &frame, QByteArray *error)
+bool
+Application::takeRows(const qi_frame &frame, QByteArray *error)
 {
     m_stateTs = qi_frame_int(&frame, QI_KEY_STATE_ts, 0);
     qi_cursor cursor = qi_cursor_in(&frame.fields[QI_KEY_STATE_rows]);
@@ -192,7 +197,8 @@ bool Application::takeRows(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
-bool Application::takeEntries(const qi_frame &frame, QByteArray *error)
+bool
+Application::takeEntries(const qi_frame &frame, QByteArray *error)
 {
     qi_cursor cursor = qi_cursor_in(&frame.fields[QI_KEY_INTERN_entries]);
     qi_value value;
@@ -211,7 +217,8 @@ bool Application::takeEntries(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
-bool Application::takeRecords(const qi_frame &frame, QByteArray *error)
+bool
+Application::takeRecords(const qi_frame &frame, QByteArray *error)
 {
     uint64_t number = qi_frame_uint(&frame, QI_KEY_EVENTS_first, 0);
     int64_t ts = qi_frame_int(&frame, QI_KEY_EVENTS_ts, 0);
@@ -232,7 +239,8 @@ bool Application::takeRecords(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
-bool Application::putRecord(uint64_t number, const qi_record &record, QByteArray *error)
+bool
+Application::putRecord(uint64_t number, const qi_record &record, QByteArray *error)
 {
     bool isNew = number >= qi_mirror_record_end(mirror());
     int status = qi_mirror_put_record(mirror(), number, &record);
@@ -248,17 +256,19 @@ bool Application::putRecord(uint64_t number, const qi_record &record, QByteArray
     return true;
 }
 
-void Application::takeStall(const qi_frame &frame)
+void
+Application::takeStall(const qi_frame &frame)
 {
-    qi_lints_stall(m_lints.get(), mirror(), unsigned(qi_frame_uint(&frame, QI_KEY_STALL_loop, 0)),
-                   qi_frame_int(&frame, QI_KEY_STALL_since, 0),
-                   qi_frame_int(&frame, QI_KEY_STALL_duration, 0),
-                   qi_frame_uint(&frame, QI_KEY_STALL_current, 0),
-                   flagOf(frame, QI_KEY_STALL_over));
+    qi_lints_stall(
+        m_lints.get(), mirror(), unsigned(qi_frame_uint(&frame, QI_KEY_STALL_loop, 0)),
+        qi_frame_int(&frame, QI_KEY_STALL_since, 0),
+        qi_frame_int(&frame, QI_KEY_STALL_duration, 0),
+        qi_frame_uint(&frame, QI_KEY_STALL_current, 0), flagOf(frame, QI_KEY_STALL_over));
     tellFindings();
 }
 
-void Application::checkLints()
+void
+Application::checkLints()
 {
     QElapsedTimer took;
     took.start();
@@ -273,7 +283,8 @@ void Application::checkLints()
 }
 
 // As many as may be now; the others with the next check.
-void Application::tellFindings()
+void
+Application::tellFindings()
 {
     for (int i = 0; i < FindingsAtOnce; i++) {
         const qi_finding *finding = qi_lints_next_change(m_lints.get());
@@ -284,20 +295,21 @@ void Application::tellFindings()
     }
 }
 
-bool Application::takeResult(const qi_frame &frame, QByteArray *error)
+bool
+Application::takeResult(const qi_frame &frame, QByteArray *error)
 {
     Answer answer = m_answers.take(frame.seq);
     if (!answer) {
         *error = "a RESULT that nobody asked for";
         return false;
     }
-    answer(flagOf(frame, QI_KEY_RESULT_ok),
-           textOf(frame, QI_KEY_RESULT_error),
+    answer(flagOf(frame, QI_KEY_RESULT_ok), textOf(frame, QI_KEY_RESULT_error),
            textOf(frame, QI_KEY_RESULT_value, MaxAnswer));
     return true;
 }
 
-void Application::setRate(unsigned hz, bool events)
+void
+Application::setRate(unsigned hz, bool events)
 {
     hz = qBound(BaseHz, hz, unsigned(QI_RATE_MAX));
     if (hz != m_hz || events != m_events) {
@@ -309,7 +321,8 @@ void Application::setRate(unsigned hz, bool events)
 
 // An application makes a round at once when it is told a rate, and answers what it reads
 // before that round: so the answer to a second PING comes after the rows.
-void Application::refresh()
+void
+Application::refresh()
 {
     if (!isAlive() || !isComplete() || isRefreshing() || m_hz >= FreshHz) {
         return;
@@ -324,7 +337,8 @@ void Application::refresh()
     });
 }
 
-void Application::ping(Answer answer)
+void
+Application::ping(Answer answer)
 {
     if (m_session == nullptr || m_answers.size() >= MaxAnswers) {
         return; // the time limit is there
@@ -335,7 +349,8 @@ void Application::ping(Answer answer)
     m_session->send(frame.done());
 }
 
-void Application::sendRate()
+void
+Application::sendRate()
 {
     if (m_session == nullptr || !isKnown()) {
         return;
@@ -351,8 +366,9 @@ void Application::sendRate()
     m_session->send(rate.done());
 }
 
-void Application::request(unsigned message, uint64_t task, int level,
-                          const QByteArray &text, Answer answer)
+void
+Application::request(unsigned message, uint64_t task, int level, const QByteArray &text,
+                     Answer answer)
 {
     if (m_session == nullptr) {
         answer(false, "the application has ended", {});
@@ -364,7 +380,7 @@ void Application::request(unsigned message, uint64_t task, int level,
     }
     uint32_t seq = ++m_seq;
     m_answers.insert(seq, std::move(answer));
-    uint32_t fields = message == QI_MSG_CANCEL ? 1 + !text.isEmpty()
+    uint32_t fields = message == QI_MSG_CANCEL  ? 1 + !text.isEmpty()
                       : message == QI_MSG_STACK ? (task != 0)
                                                 : 1;
     Frame frame(message, seq, fields);
@@ -387,7 +403,8 @@ void Application::request(unsigned message, uint64_t task, int level,
     m_session->send(frame.done());
 }
 
-void Application::gone(const QByteArray &cause)
+void
+Application::gone(const QByteArray &cause)
 {
     m_session = nullptr;
     m_cause = cause;
@@ -399,7 +416,8 @@ void Application::gone(const QByteArray &cause)
 }
 
 // A connection that ended without a GOODBYE: has the program died?
-void Application::decideCause()
+void
+Application::decideCause()
 {
     if (isKnown() && m_cause == "lost") {
         if (!processRuns(m_pid, m_start)) {
@@ -414,13 +432,15 @@ void Application::decideCause()
     Q_EMIT ended(this);
 }
 
-bool Application::isSameProcess(const Application *other) const
+bool
+Application::isSameProcess(const Application *other) const
 {
     return m_pid == other->m_pid && m_start == other->m_start
            && m_segment == other->m_segment;
 }
 
-void Application::continueFrom(Application *before)
+void
+Application::continueFrom(Application *before)
 {
     m_mirror.swap(before->m_mirror);
     m_lints.swap(before->m_lints);
@@ -429,14 +449,16 @@ void Application::continueFrom(Application *before)
 }
 
 // A file of the runtime directory itself, with the name of a segment.
-bool Application::segmentIsOurs() const
+bool
+Application::segmentIsOurs() const
 {
     qsizetype slash = m_segment.lastIndexOf('/');
     return slash > 0 && m_segment.left(slash) == m_directory
            && m_segment.endsWith(QI_SEGMENT_SUFFIX);
 }
 
-void Application::readSegment()
+void
+Application::readSegment()
 {
     if (!segmentIsOurs()) {
         qCInfo(logApp, "pid %llu: its segment is not in %s",

@@ -18,41 +18,106 @@
 namespace qi {
 
 // What an application's RESULT is given to.
-using Answer = std::function<void(bool ok, const QByteArray &error, const QByteArray &value)>;
+using Answer =
+    std::function<void(bool ok, const QByteArray &error, const QByteArray &value)>;
 
 class Application : public QObject, public Peer {
     Q_OBJECT
 
-public:
+  public:
     // directory: the runtime directory, the only place where segments are read.
     Application(Session *session, const QByteArray &directory, QObject *parent);
     ~Application() override;
 
     bool take(const qi_frame &frame, QByteArray *error) override;
 
-    bool isKnown() const { return m_pid != 0; } // it has said what it is
-    bool isAlive() const { return m_session != nullptr; }
-    bool accepts() const { return m_control; }
-    quint64 pid() const { return m_pid; }
-    Session *session() const { return m_session; }
-    quint32 number() const { return m_number; }
-    const QByteArray &name() const { return m_name; }
-    const QByteArray &segment() const { return m_segment; }
+    bool
+    isKnown() const
+    {
+        return m_pid != 0;
+    } // it has said what it is
+    bool
+    isAlive() const
+    {
+        return m_session != nullptr;
+    }
+    bool
+    accepts() const
+    {
+        return m_control;
+    }
+    quint64
+    pid() const
+    {
+        return m_pid;
+    }
+    Session *
+    session() const
+    {
+        return m_session;
+    }
+    quint32
+    number() const
+    {
+        return m_number;
+    }
+    const QByteArray &
+    name() const
+    {
+        return m_name;
+    }
+    const QByteArray &
+    segment() const
+    {
+        return m_segment;
+    }
     // The pairs of its PROCESS body, encoded, and their number.
-    const QByteArray &process() const { return m_process; }
-    uint32_t processFields() const { return m_processFields; }
-    const QByteArray &cause() const { return m_cause; }
-    qi_mirror *mirror() const { return m_mirror.get(); }
-    const qi_lints *lints() const { return m_lints.get(); }
-    const qi_histograms *histograms() const { return m_histograms.get(); }
-    bool isComplete() const { return m_complete; } // a snapshot has come
+    const QByteArray &
+    process() const
+    {
+        return m_process;
+    }
+    uint32_t
+    processFields() const
+    {
+        return m_processFields;
+    }
+    const QByteArray &
+    cause() const
+    {
+        return m_cause;
+    }
+    qi_mirror *
+    mirror() const
+    {
+        return m_mirror.get();
+    }
+    const qi_lints *
+    lints() const
+    {
+        return m_lints.get();
+    }
+    const qi_histograms *
+    histograms() const
+    {
+        return m_histograms.get();
+    }
+    bool
+    isComplete() const
+    {
+        return m_complete;
+    } // a snapshot has come
 
     // How often it should send, and whether with records.
     void setRate(unsigned hz, bool events);
     // Asks for what changed since its last frame, which at a low rate is long ago; until
     // it has come, or has not for a while, isRefreshing().
     void refresh();
-    bool isRefreshing() const { return m_refreshing.isActive(); }
+    bool
+    isRefreshing() const
+    {
+        return m_refreshing.isActive();
+    }
     // A request to it; the answer may never come.
     void request(unsigned message, uint64_t task, int level, const QByteArray &text,
                  Answer answer);
@@ -67,16 +132,16 @@ public:
     static constexpr unsigned FreshHz = 20; // from here on the mirror is never old
     static constexpr unsigned StallMs = 100;
 
-Q_SIGNALS:
-    void known(qi::Application *application);   // PROCESS came
-    void ended(qi::Application *application);   // after gone()
+  Q_SIGNALS:
+    void known(qi::Application *application); // PROCESS came
+    void ended(qi::Application *application); // after gone()
     // A finding appeared or went away; it is valid during the call.
     void found(qi::Application *application, const qi_finding *finding);
     void changed(qi::Application *application); // rows, entries or records came
     // The pairs of a STALL body, encoded, and their number.
     void stalled(qi::Application *application, const QByteArray &fields, uint32_t count);
 
-private:
+  private:
     bool takeProcess(const qi_frame &frame, QByteArray *error);
     bool takeRows(const qi_frame &frame, QByteArray *error);
     bool takeEntries(const qi_frame &frame, QByteArray *error);
@@ -94,9 +159,21 @@ private:
     void readSegment();
 
     struct Free {
-        void operator()(qi_mirror *mirror) const { qi_mirror_free(mirror); }
-        void operator()(qi_lints *lints) const { qi_lints_free(lints); }
-        void operator()(qi_histograms *all) const { qi_histograms_free(all); }
+        void
+        operator()(qi_mirror *mirror) const
+        {
+            qi_mirror_free(mirror);
+        }
+        void
+        operator()(qi_lints *lints) const
+        {
+            qi_lints_free(lints);
+        }
+        void
+        operator()(qi_histograms *all) const
+        {
+            qi_histograms_free(all);
+        }
     };
 
     Session *m_session; // borrowed; null once it is gone
@@ -104,8 +181,8 @@ private:
     std::unique_ptr<qi_mirror, Free> m_mirror;
     std::unique_ptr<qi_lints, Free> m_lints;
     std::unique_ptr<qi_histograms, Free> m_histograms;
-    QTimer m_check; // of the lints
-    QTimer m_refreshing; // limits it
+    QTimer m_check;        // of the lints
+    QTimer m_refreshing;   // limits it
     int64_t m_stateTs = 0; // of the last STATE
     quint64 m_pid = 0;
     quint64 m_start = 0;

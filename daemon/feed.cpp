@@ -14,7 +14,8 @@ constexpr uint32_t RecordsAtOnce = 4096;
 constexpr int StateColumn = -1;
 constexpr int LoopColumn = -2;
 
-void encodeRow(qi_encoder *e, const qi_mirror_row *row)
+void
+encodeRow(qi_encoder *e, const qi_mirror_row *row)
 {
     qi_encode_list(e, 4u + row->columns);
     qi_encode_uint(e, row->kind);
@@ -27,7 +28,8 @@ void encodeRow(qi_encoder *e, const qi_mirror_row *row)
 }
 
 // What changed after revision `base`.
-void encodeChange(qi_encoder *e, const qi_mirror_row *row, uint64_t base)
+void
+encodeChange(qi_encoder *e, const qi_mirror_row *row, uint64_t base)
 {
     bool whole = row->made > base;
     uint32_t n = 0;
@@ -51,7 +53,8 @@ void encodeChange(qi_encoder *e, const qi_mirror_row *row, uint64_t base)
     }
 }
 
-void encodeEntry(qi_encoder *e, const struct qi_mirror_entry *entry)
+void
+encodeEntry(qi_encoder *e, const struct qi_mirror_entry *entry)
 {
     qi_encode_list(e, 3);
     qi_encode_uint(e, entry->id);
@@ -66,7 +69,8 @@ void encodeEntry(qi_encoder *e, const struct qi_mirror_entry *entry)
     }
 }
 
-int64_t lastChange(const qi_mirror *mirror)
+int64_t
+lastChange(const qi_mirror *mirror)
 {
     uint64_t end = qi_mirror_record_end(mirror);
     const qi_record *record = end > 0 ? qi_mirror_record(mirror, end - 1) : nullptr;
@@ -83,17 +87,20 @@ Feed::Feed(Session *tool, Application *application, Interned *interned, uint32_t
     m_since.start();
 }
 
-bool Feed::hasRoom() const
+bool
+Feed::hasRoom() const
 {
     return m_tool->isOpen() && m_tool->unsent() < EnoughUnsent;
 }
 
-bool Feed::isWanted(unsigned kind) const
+bool
+Feed::isWanted(unsigned kind) const
 {
     return (m_options.kinds >> (kind & 63) & 1) != 0;
 }
 
-int Feed::pump()
+int
+Feed::pump()
 {
     if (!m_application->isComplete()) {
         return -1;
@@ -117,11 +124,14 @@ int Feed::pump()
     if (more && m_options.events) {
         more = sendEvents();
     }
-    return -1;
+    // What changed while a round waited for room is another round's.
+    bool behind = more && qi_mirror_rev(m_application->mirror()) != m_rev;
+    return behind ? int(1000 / m_options.hz) : -1;
 }
 
 // Everything that came since the last time: it is all the tool can meet in rows.
-bool Feed::sendEntries()
+bool
+Feed::sendEntries()
 {
     const qi_mirror *mirror = m_application->mirror();
 
@@ -138,7 +148,8 @@ bool Feed::sendEntries()
         qi_encode_key(*frame, QI_KEY_SUB_INTERN_entries);
         size_t place = qi_encode_open_list(*frame);
         uint32_t n = 0;
-        while (m_interned->sent < qi_mirror_entries(mirror) && frame.size() < QI_CHUNK_MAX) {
+        while (m_interned->sent < qi_mirror_entries(mirror)
+               && frame.size() < QI_CHUNK_MAX) {
             encodeEntry(*frame, qi_mirror_entry(mirror, m_interned->sent));
             m_interned->sent++;
             n++;
@@ -149,7 +160,8 @@ bool Feed::sendEntries()
     return true;
 }
 
-bool Feed::sendSnapshot()
+bool
+Feed::sendSnapshot()
 {
     const qi_mirror *mirror = m_application->mirror();
 
@@ -201,14 +213,15 @@ bool Feed::sendSnapshot()
     m_ids.clear();
     m_stage = Stage::Following;
     // With history also the records that are still there.
-    m_record = m_options.history ? qi_mirror_record_begin(mirror)
-                                 : qi_mirror_record_end(mirror);
+    m_record =
+        m_options.history ? qi_mirror_record_begin(mirror) : qi_mirror_record_end(mirror);
     m_since.restart();
     return true;
 }
 
 // The ids of what changed, oldest change first; they stay good while rows go on changing.
-void Feed::beginRound()
+void
+Feed::beginRound()
 {
     const qi_mirror *mirror = m_application->mirror();
 
@@ -228,7 +241,8 @@ void Feed::beginRound()
 }
 
 // One or more DELTAs, if anything changed.  False: there was no room for all of it.
-bool Feed::sendDelta()
+bool
+Feed::sendDelta()
 {
     const qi_mirror *mirror = m_application->mirror();
 
@@ -302,7 +316,8 @@ bool Feed::sendDelta()
     return true;
 }
 
-bool Feed::sendEvents()
+bool
+Feed::sendEvents()
 {
     const qi_mirror *mirror = m_application->mirror();
     uint64_t end = qi_mirror_record_end(mirror);
@@ -336,7 +351,8 @@ bool Feed::sendEvents()
         size_t place = qi_encode_open_list(*frame);
         uint32_t n = 0;
         const qi_record *record;
-        while (n < RecordsAtOnce && (record = qi_mirror_record(mirror, m_record)) != nullptr) {
+        while (n < RecordsAtOnce
+               && (record = qi_mirror_record(mirror, m_record)) != nullptr) {
             qi_encode_records(*frame, record, 1, &ts);
             m_record++;
             n++;

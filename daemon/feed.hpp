@@ -2,8 +2,8 @@
 //
 //      begin --> entries --> rows ... --> end --> (deltas | events), again and again
 //
-// A feed writes a frame only when the tool has taken most of what it was sent, and at most
-// `hz` times a second; what changes meanwhile waits in the mirror, merged.  It keeps
+// A feed writes a frame only when the tool has taken most of what it was sent, and at
+// most `hz` times a second; what changes meanwhile waits in the mirror, merged.  It keeps
 // revisions and positions, no copies, apart from the list of ids of a snapshot.
 #ifndef QI_DAEMON_FEED_HPP
 #define QI_DAEMON_FEED_HPP
@@ -32,20 +32,36 @@ struct FeedOptions {
 };
 
 class Feed {
-public:
+  public:
     Feed(Session *tool, Application *application, Interned *interned, uint32_t sub,
          const FeedOptions &options);
 
-    Application *application() const { return m_application; }
-    const FeedOptions &options() const { return m_options; }
-    uint32_t sub() const { return m_sub; }
-    bool isBegun() const { return m_stage == Stage::Following; } // the snapshot is out
+    Application *
+    application() const
+    {
+        return m_application;
+    }
+    const FeedOptions &
+    options() const
+    {
+        return m_options;
+    }
+    uint32_t
+    sub() const
+    {
+        return m_sub;
+    }
+    bool
+    isBegun() const
+    {
+        return m_stage == Stage::Following;
+    } // the snapshot is out
 
     // Sends what there is to send and room for.  Milliseconds until it wants to be called
     // again, -1: when the application changes or the tool takes bytes.
     int pump();
 
-private:
+  private:
     enum class Stage { Begin, Rows, Following };
 
     bool hasRoom() const;

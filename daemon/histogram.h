@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define QI_HISTOGRAM_SUB 8u      /* buckets for each power of two */
+#define QI_HISTOGRAM_SUB 8u /* buckets for each power of two */
 #define QI_HISTOGRAM_BUCKETS 248u
 #define QI_HISTOGRAM_CODES 1024u /* a power of two */
 
@@ -47,8 +47,8 @@ struct qi_histograms *qi_histograms_new(void);
 void qi_histograms_free(struct qi_histograms *histograms); /* NULL is fine */
 /* Takes in a record that is new; rows are looked up in the mirror.  Without memory for
    another code location, code 0 has it. */
-void qi_histograms_record(struct qi_histograms *histograms, const struct qi_mirror *mirror,
-                          const struct qi_record *record);
+void qi_histograms_record(struct qi_histograms *histograms,
+                          const struct qi_mirror *mirror, const struct qi_record *record);
 /* Of a code location; code 0: of all.  NULL: there is none. */
 const struct qi_histogram *qi_histograms_find(const struct qi_histograms *histograms,
                                               enum qi_duration what, uint32_t code);

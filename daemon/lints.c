@@ -400,8 +400,8 @@ unretrieved(struct qi_lints *l, const struct qi_mirror *m, const struct qi_recor
 
     WORD(happened(l, call ? QI_LINT_QI205 : QI_LINT_QI402, ref, record->ts),
          "%s failed%s%.*s and nobody took its exception",
-         ref == 0 ? "a task" : words_of(m, ref).text, exception[0] != '\0' ? " with " : "",
-         fit(exception, 60), exception);
+         ref == 0 ? "a task" : words_of(m, ref).text,
+         exception[0] != '\0' ? " with " : "", fit(exception, 60), exception);
 }
 
 void
@@ -443,8 +443,8 @@ qi_lints_record(struct qi_lints *l, const struct qi_mirror *m,
 }
 
 void
-qi_lints_stall(struct qi_lints *l, const struct qi_mirror *m, unsigned loop, int64_t since,
-               int64_t duration, uint64_t current, int over)
+qi_lints_stall(struct qi_lints *l, const struct qi_mirror *m, unsigned loop,
+               int64_t since, int64_t duration, uint64_t current, int over)
 {
     (void)loop;
     if (!over) { /* how long it was in the end, a record will say */
@@ -552,7 +552,8 @@ receiver_is_gone(const struct qi_mirror *m, uint64_t slot)
     }
     const struct qi_mirror_row *object =
         qi_mirror_find(m, QI_OBJECT, row->value[QI_COL_SLOT_receiver]);
-    return object != NULL && (object->over || object->value[QI_COL_OBJECT_destroyed] != 0);
+    return object != NULL
+           && (object->over || object->value[QI_COL_OBJECT_destroyed] != 0);
 }
 
 static void
@@ -583,7 +584,8 @@ check_task(struct check *c, const struct qi_mirror_row *row)
     if (row->state == QI_TASK_WAITING || row->state == QI_TASK_CANCELLING) {
         check_waiting(c, row, ref);
     }
-    if (row->value[QI_COL_TASK_slot] != 0 && receiver_is_gone(c->m, row->value[QI_COL_TASK_slot])) {
+    if (row->value[QI_COL_TASK_slot] != 0
+        && receiver_is_gone(c->m, row->value[QI_COL_TASK_slot])) {
         WORD(holds(l, QI_LINT_QI203, ref, l->now, 0),
              "%s goes on although its receiver is destroyed", words_of(c->m, ref).text);
     }
@@ -620,7 +622,8 @@ check_wait(struct check *c, const struct qi_mirror_row *row)
     uint64_t ref = QI_REF(QI_WAIT, row->id);
     uint64_t buffered = row->value[QI_COL_WAIT_buffered];
 
-    if (row->value[QI_COL_WAIT_sender] != 0 && row->value[QI_COL_WAIT_sender_alive] == 0) {
+    if (row->value[QI_COL_WAIT_sender] != 0
+        && row->value[QI_COL_WAIT_sender_alive] == 0) {
         WORD(holds(c->l, QI_LINT_QI301, ref, c->l->now, 0),
              "%s: its sender is destroyed, it can never come", words_of(c->m, ref).text);
     }
@@ -631,7 +634,8 @@ check_wait(struct check *c, const struct qi_mirror_row *row)
     }
     if (buffered > BUFFERED_MANY) {
         WORD(holds(c->l, QI_LINT_QI304, ref, c->l->now, 0),
-             "%s: %" PRIu64 " items that nobody reads", words_of(c->m, ref).text, buffered);
+             "%s: %" PRIu64 " items that nobody reads", words_of(c->m, ref).text,
+             buffered);
     }
 }
 
@@ -788,7 +792,8 @@ check_window(struct check *c)
     }
     if (l->late_bad) {
         WORD(holds(l, QI_LINT_QI504, 0, l->now, 0),
-             "timers are up to %" PRIu64 " ms late (19 of 20)", l->late_ns / (uint64_t)MS);
+             "timers are up to %" PRIu64 " ms late (19 of 20)",
+             l->late_ns / (uint64_t)MS);
     }
 }
 

@@ -2,13 +2,13 @@
  * lints.h - findings: what is probably wrong in an application, from its mirror, its
  * records and its stalls.
  *
- * A finding appears when its condition holds and goes away when it holds no more; one that
- * comes from an event goes away QI_LINT_HOLD_NS after the last such event.  QI_LINTS is
- * the table of what there is, and of the thresholds in force.
+ * A finding appears when its condition holds and goes away when it holds no more; one
+ * that comes from an event goes away QI_LINT_HOLD_NS after the last such event.  QI_LINTS
+ * is the table of what there is, and of the thresholds in force.
  *
  * Bounded: QI_LINT_EACH findings of each kind; what exceeds that is counted in
- * qi_lints_suppressed().  Ages are judged at a moment up to which the rows are known to be
- * true (`now` of qi_lints_check), so that rows which come late make no finding.
+ * qi_lints_suppressed().  Ages are judged at a moment up to which the rows are known to
+ * be true (`now` of qi_lints_check), so that rows which come late make no finding.
  *
  * Pure C: no I/O, no clock; one thread.
  */
@@ -54,7 +54,7 @@ enum qi_lint {
 #define X(id, severity, text) QI_LINT_##id,
     QI_LINTS(X)
 #undef X
-    QI_LINT_KINDS
+        QI_LINT_KINDS
 };
 
 #define QI_LINT_EACH 64u
@@ -63,16 +63,16 @@ enum qi_lint {
 
 struct qi_finding {
     enum qi_lint lint;
-    char severity;    /* E, W or I */
-    uint8_t active;   /* 0: it is going away */
-    uint8_t pending;  /* not old enough to be told */
-    uint8_t changed;  /* since qi_lints_next_change() told it */
-    uint8_t told;     /* it was returned by qi_lints_next_change() */
-    uint64_t ref;     /* of the entity */
-    uint64_t count;   /* how often */
-    int64_t since;    /* ns, clock of the application */
-    int64_t last;     /* when it was last so */
-    uint32_t round;   /* of the check that saw it last */
+    char severity;           /* E, W or I */
+    uint8_t active;          /* 0: it is going away */
+    uint8_t pending;         /* not old enough to be told */
+    uint8_t changed;         /* since qi_lints_next_change() told it */
+    uint8_t told;            /* it was returned by qi_lints_next_change() */
+    uint64_t ref;            /* of the entity */
+    uint64_t count;          /* how often */
+    int64_t since;           /* ns, clock of the application */
+    int64_t last;            /* when it was last so */
+    uint32_t round;          /* of the check that saw it last */
     char text[QI_LINT_TEXT]; /* one line */
 };
 

@@ -26,7 +26,8 @@ constexpr int ExitCannotListen = 3;
 
 int signalPipe[2] = {-1, -1};
 
-void onSignal(int)
+void
+onSignal(int)
 {
     int saved = errno;
     char byte = 1;
@@ -36,7 +37,8 @@ void onSignal(int)
 }
 
 // SIGTERM and SIGINT end the daemon in good order, by way of the event loop.
-bool watchSignals(QObject *parent, qi::Server *server)
+bool
+watchSignals(QObject *parent, qi::Server *server)
 {
     if (pipe2(signalPipe, O_CLOEXEC | O_NONBLOCK) < 0) {
         return false;
@@ -60,7 +62,8 @@ bool watchSignals(QObject *parent, qi::Server *server)
 
 // Forks; the parent ends with what the child reports: 0, or a text and an exit code.
 // Before QCoreApplication exists, which does not survive a fork.
-int goToBackground()
+int
+goToBackground()
 {
     int report[2];
     if (pipe2(report, O_CLOEXEC) < 0) {
@@ -86,7 +89,8 @@ int goToBackground()
     return report[1];
 }
 
-void tellParent(int report, unsigned char code, const QByteArray &text)
+void
+tellParent(int report, unsigned char code, const QByteArray &text)
 {
     if (report < 0) {
         if (!text.isEmpty()) {
@@ -103,7 +107,8 @@ void tellParent(int report, unsigned char code, const QByteArray &text)
     close(report);
 }
 
-void leaveTerminal()
+void
+leaveTerminal()
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
@@ -117,7 +122,8 @@ void leaveTerminal()
     }
 }
 
-bool wants(int argc, char **argv, const char *option)
+bool
+wants(int argc, char **argv, const char *option)
 {
     for (int i = 1; i < argc; i++) {
         if (std::strcmp(argv[i], option) == 0) {
@@ -129,10 +135,11 @@ bool wants(int argc, char **argv, const char *option)
 
 } // namespace
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
-    static const char *const inForeground[] = {"--foreground", "--version", "-v", "--help",
-                                               "-h"};
+    static const char *const inForeground[] = {"--foreground", "--version", "-v",
+                                               "--help", "-h"};
     bool foreground = false;
     for (const char *option : inForeground) {
         foreground = foreground || wants(argc, argv, option);
@@ -155,8 +162,9 @@ int main(int argc, char **argv)
     parser.addVersionOption();
     QCommandLineOption socket("socket", "Listen on <path>.", "path");
     QCommandLineOption front("foreground", "Stay in the foreground and log to stderr.");
-    QCommandLineOption idle(
-        "idle-exit", "Leave when nobody was connected for <seconds>; 0: never.", "seconds");
+    QCommandLineOption idle("idle-exit",
+                            "Leave when nobody was connected for <seconds>; 0: never.",
+                            "seconds");
     parser.addOptions({socket, front, idle});
     if (!parser.parse(QCoreApplication::arguments())
         || !parser.positionalArguments().isEmpty()) {
@@ -181,7 +189,8 @@ int main(int argc, char **argv)
     else {
         char directory[512];
         if (qi_runtime_directory(directory, sizeof(directory)) < 0) {
-            tellParent(report, ExitCannotListen, "the runtime directory's name is too long");
+            tellParent(report, ExitCannotListen,
+                       "the runtime directory's name is too long");
             return ExitCannotListen;
         }
         options.directory = directory;

@@ -21,7 +21,7 @@ struct qi_mirror {
 
     struct qi_mirror_removal *removals; /* ring */
     uint64_t removed;                   /* ever */
-    uint64_t forgotten_rev;             /* revision of the last one that was overwritten */
+    uint64_t forgotten_rev; /* revision of the last one that was overwritten */
 
     struct qi_mirror_entry *entries;
     uint32_t entries_len, entries_capacity;
@@ -189,8 +189,7 @@ link_newest(struct qi_mirror *m, struct qi_mirror_row *row)
 static void
 remember_removal(struct qi_mirror *m, const struct qi_mirror_row *row)
 {
-    struct qi_mirror_removal *place =
-        &m->removals[m->removed & (m->limits.removals - 1)];
+    struct qi_mirror_removal *place = &m->removals[m->removed & (m->limits.removals - 1)];
 
     if (m->removed >= m->limits.removals) {
         m->forgotten_rev = place->rev;
@@ -267,7 +266,8 @@ new_row(struct qi_mirror *m, const struct qi_wire_row *wire, int *ret_status)
 }
 
 static void
-take_values(struct qi_mirror *m, struct qi_mirror_row *row, const struct qi_wire_row *wire)
+take_values(struct qi_mirror *m, struct qi_mirror_row *row,
+            const struct qi_wire_row *wire)
 {
     int changed = row->rev == 0 || row->state != wire->state || row->loop != wire->loop;
 

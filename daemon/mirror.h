@@ -5,11 +5,11 @@
  * subscriptions, each of which remembers only a revision:
  *
  *      rows      every change gives its row the next revision and moves it to the front
- *                of one list, so "what changed since revision r" is the front of that list
- *                down to r, whatever the number of rows; each column has a revision too
- *      ended     rows that are over stay for a while, oldest first to go
- *      entries   texts, code locations, stacks, in the order they came
- *      records   the last events, numbered as the application numbers them
+ *                of one list, so "what changed since revision r" is the front of that
+ * list down to r, whatever the number of rows; each column has a revision too ended rows
+ * that are over stay for a while, oldest first to go entries   texts, code locations,
+ * stacks, in the order they came records   the last events, numbered as the application
+ * numbers them
  *
  * Bounded: qi_mirror_limits says how much of each, and what exceeds it is an error of the
  * application, or pushes the oldest out.  Pure C: no Qt, no I/O, no clock; one thread.
@@ -28,16 +28,15 @@ extern "C" {
 #endif
 
 struct qi_mirror_limits {
-    uint32_t rows;        /* live ones; more are an error */
-    uint32_t ended;       /* kept */
-    uint32_t entries;     /* more are an error */
-    size_t entry_bytes;   /* summed; more are an error */
-    uint32_t records;     /* kept; a power of two */
-    uint32_t removals;    /* remembered for deltas; a power of two */
+    uint32_t rows;      /* live ones; more are an error */
+    uint32_t ended;     /* kept */
+    uint32_t entries;   /* more are an error */
+    size_t entry_bytes; /* summed; more are an error */
+    uint32_t records;   /* kept; a power of two */
+    uint32_t removals;  /* remembered for deltas; a power of two */
 };
 
-#define QI_MIRROR_LIMITS                                                                 \
-    {262144, 50000, 262144, 16u << 20, 131072, 65536}
+#define QI_MIRROR_LIMITS {262144, 50000, 262144, 16u << 20, 131072, 65536}
 
 enum qi_mirror_status {
     QI_MIRROR_OK = 0,
@@ -56,8 +55,8 @@ struct qi_mirror_row {
     uint32_t state_rev; /* low bits of the revision of the state; loop likewise */
     uint8_t kind, state, loop;
     uint8_t columns;
-    uint8_t over;    /* its state is final */
-    uint8_t present; /* seen in the snapshot under way */
+    uint8_t over;                        /* its state is final */
+    uint8_t present;                     /* seen in the snapshot under way */
     struct qi_mirror_row *newer, *older; /* by revision */
     struct qi_mirror_row *next_ended;    /* by when it ended */
     uint64_t value[QI_COLUMNS_MAX];
@@ -66,8 +65,8 @@ struct qi_mirror_row {
 
 struct qi_mirror_entry {
     uint32_t id;
-    char type;       /* t, c, k */
-    uint32_t size;   /* bytes of a text, or number of numbers */
+    char type;     /* t, c, k */
+    uint32_t size; /* bytes of a text, or number of numbers */
     union {
         char *text;        /* owned, with a NUL */
         uint32_t *numbers; /* owned; c: file, name, line; k: code ids */
@@ -112,8 +111,8 @@ const struct qi_mirror_row *qi_mirror_newest(const struct qi_mirror *mirror);
 const struct qi_mirror_row *qi_mirror_find(const struct qi_mirror *mirror, unsigned kind,
                                            uint64_t id);
 
-/* Removals after revision rev, oldest first: *place starts as rev.  1 and a removal, or 0.
-   -1: some of them are forgotten, only a full snapshot helps. */
+/* Removals after revision rev, oldest first: *place starts as rev.  1 and a removal, or
+   0. -1: some of them are forgotten, only a full snapshot helps. */
 int qi_mirror_next_removal(const struct qi_mirror *mirror, uint64_t *place,
                            struct qi_mirror_removal *ret_removal);
 

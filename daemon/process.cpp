@@ -12,7 +12,8 @@
 
 namespace qi {
 
-PeerIdentity peerOf(int fd)
+PeerIdentity
+peerOf(int fd)
 {
     PeerIdentity identity;
 #if defined(SO_PEERCRED)
@@ -32,11 +33,13 @@ PeerIdentity peerOf(int fd)
 }
 
 // The letter of proc(5): R, S, Z and so on; 0 where there is no /proc or no process.
-static char stateOf(uint64_t pid)
+static char
+stateOf(uint64_t pid)
 {
     char path[64];
     char line[512];
-    std::snprintf(path, sizeof(path), "/proc/%llu/stat", static_cast<unsigned long long>(pid));
+    std::snprintf(path, sizeof(path), "/proc/%llu/stat",
+                  static_cast<unsigned long long>(pid));
     int fd = ::open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return 0;
@@ -48,7 +51,8 @@ static char stateOf(uint64_t pid)
     return end != nullptr && end[1] == ' ' ? end[2] : char(0);
 }
 
-bool processRuns(uint64_t pid, uint64_t start)
+bool
+processRuns(uint64_t pid, uint64_t start)
 {
     if (pid == 0 || pid > INT32_MAX || (::kill(pid_t(pid), 0) < 0 && errno == ESRCH)) {
         return false;

@@ -46,7 +46,8 @@ Server::~Server()
     }
 }
 
-bool Server::listen(QByteArray *error, bool *running)
+bool
+Server::listen(QByteArray *error, bool *running)
 {
     *running = false;
     int r = qi_runtime_prepare(m_options.directory.constData());
@@ -86,7 +87,8 @@ bool Server::listen(QByteArray *error, bool *running)
     return true;
 }
 
-void Server::shutDown()
+void
+Server::shutDown()
 {
     m_listener.close();
     Frame goodbye(QI_MSG_GOODBYE, 0, 1);
@@ -102,13 +104,15 @@ void Server::shutDown()
 
 // --- connections
 
-void Server::accept()
+void
+Server::accept()
 {
     while (QLocalSocket *socket = m_listener.nextPendingConnection()) {
         m_accepted++;
         PeerIdentity peer = peerOf(int(socket->socketDescriptor()));
-        auto open = std::count_if(m_sessions.cbegin(), m_sessions.cend(),
-                                  [](const Session *session) { return session->isOpen(); });
+        auto open =
+            std::count_if(m_sessions.cbegin(), m_sessions.cend(),
+                          [](const Session *session) { return session->isOpen(); });
         auto unknown = std::count_if(
             m_sessions.cbegin(), m_sessions.cend(), [](const Session *session) {
                 return session->isOpen() && session->role() == Role::None;
@@ -132,7 +136,8 @@ void Server::accept()
     }
 }
 
-void Server::welcomed(Session *session)
+void
+Server::welcomed(Session *session)
 {
     if (session->role() == Role::App) {
         auto *application = new Application(session, m_options.directory, this);
@@ -163,7 +168,8 @@ void Server::welcomed(Session *session)
             session->client().constData());
 }
 
-void Server::sessionClosed(Session *session, const QByteArray &why)
+void
+Server::sessionClosed(Session *session, const QByteArray &why)
 {
     m_sessions.removeOne(session);
     session->deleteLater();
@@ -177,7 +183,8 @@ void Server::sessionClosed(Session *session, const QByteArray &why)
     watchIdle();
 }
 
-void Server::watchIdle()
+void
+Server::watchIdle()
 {
     if (m_options.idleExitMs > 0 && m_sessions.isEmpty()) {
         m_idle.start(m_options.idleExitMs);
@@ -186,7 +193,8 @@ void Server::watchIdle()
 
 // --- applications
 
-Application *Server::application(quint64 pid) const
+Application *
+Server::application(quint64 pid) const
 {
     for (Application *application : m_applications) {
         if (application->pid() == pid) {
@@ -196,7 +204,8 @@ Application *Server::application(quint64 pid) const
     return nullptr;
 }
 
-void Server::applicationKnown(Application *application)
+void
+Server::applicationKnown(Application *application)
 {
     // The same program once more: after a lost connection, or under a pid used again.
     if (Application *before = this->application(application->pid())) {
@@ -217,14 +226,16 @@ void Server::applicationKnown(Application *application)
 }
 
 // Does it say that it is a program that another process has connected?
-bool Server::isImpostor(const Application *application, const Application *before) const
+bool
+Server::isImpostor(const Application *application, const Application *before) const
 {
     return before->isAlive()
            && (before->session()->peerPid() != application->session()->peerPid()
                || before->session()->peerPid() == 0);
 }
 
-void Server::applicationEnded(Application *application)
+void
+Server::applicationEnded(Application *application)
 {
     if (!m_applications.contains(application)) {
         application->deleteLater();
@@ -243,7 +254,8 @@ void Server::applicationEnded(Application *application)
     }
 }
 
-void Server::forget(Application *application)
+void
+Server::forget(Application *application)
 {
     for (Tool *tool : std::as_const(m_tools)) {
         tool->applicationForgotten(application);
@@ -260,7 +272,8 @@ void Server::forget(Application *application)
     application->deleteLater();
 }
 
-void Server::updateRates()
+void
+Server::updateRates()
 {
     for (Application *application : std::as_const(m_applications)) {
         if (!application->isAlive()) {
@@ -275,7 +288,8 @@ void Server::updateRates()
     }
 }
 
-std::vector<std::pair<QByteArray, uint64_t>> Server::counters() const
+std::vector<std::pair<QByteArray, uint64_t>>
+Server::counters() const
 {
     uint64_t bytes = 0, live = 0, ended = 0, lost = 0;
     int alive = 0;

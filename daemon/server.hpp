@@ -20,7 +20,7 @@ namespace qi {
 class Server : public QObject {
     Q_OBJECT
 
-public:
+  public:
     struct Options {
         QByteArray directory; // the runtime directory
         QByteArray address;   // of the socket, within it
@@ -34,7 +34,11 @@ public:
     bool listen(QByteArray *error, bool *running);
     void shutDown();
 
-    const QList<Application *> &applications() const { return m_applications; }
+    const QList<Application *> &
+    applications() const
+    {
+        return m_applications;
+    }
     Application *application(quint64 pid) const;
     void updateRates();
     std::vector<std::pair<QByteArray, uint64_t>> counters() const;
@@ -43,7 +47,7 @@ public:
     static constexpr int MaxUnknown = 64; // in their handshake
     static constexpr int MaxDead = 16;    // applications kept after their end
 
-private:
+  private:
     void accept();
     void welcomed(Session *session);
     void sessionClosed(Session *session, const QByteArray &why);

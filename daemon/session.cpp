@@ -15,14 +15,16 @@ namespace {
 // Before it is welcomed a peer sends one small frame.
 constexpr size_t MaxUnknownPayload = 4096;
 
-int64_t monotonicNow()
+int64_t
+monotonicNow()
 {
     timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return int64_t(ts.tv_sec) * 1000000000 + ts.tv_nsec;
 }
 
-QByteArray nameOf(const QByteArray &client)
+QByteArray
+nameOf(const QByteArray &client)
 {
     return client.isEmpty() ? QByteArray("unknown") : printable(client);
 }
@@ -48,7 +50,8 @@ Session::~Session()
     qi_splitter_fini(&m_splitter);
 }
 
-void Session::start()
+void
+Session::start()
 {
     if (qi_runtime_random(m_nonce, sizeof(m_nonce)) < 0) {
         close("no random bytes");
@@ -75,12 +78,14 @@ void Session::start()
     }
 }
 
-void Session::setPeer(Peer *peer)
+void
+Session::setPeer(Peer *peer)
 {
     m_peer = peer;
 }
 
-void Session::send(QByteArrayView frame)
+void
+Session::send(QByteArrayView frame)
 {
     if (m_closed || frame.isEmpty()) {
         return;
@@ -95,12 +100,14 @@ void Session::send(QByteArrayView frame)
     m_socket->write(frame.data(), frame.size());
 }
 
-qint64 Session::unsent() const
+qint64
+Session::unsent() const
 {
     return m_socket->bytesToWrite();
 }
 
-void Session::progress(qint64)
+void
+Session::progress(qint64)
 {
     if (m_role == Role::None) {
         return;
@@ -116,14 +123,16 @@ void Session::progress(qint64)
     }
 }
 
-void Session::refuse(unsigned code, const QByteArray &text)
+void
+Session::refuse(unsigned code, const QByteArray &text)
 {
-    qCInfo(logSession, "session %u (%s) refused: %s", m_number, nameOf(m_client).constData(),
-           printable(text).constData());
+    qCInfo(logSession, "session %u (%s) refused: %s", m_number,
+           nameOf(m_client).constData(), printable(text).constData());
     sendRefusal(code, text);
 }
 
-void Session::sendRefusal(unsigned code, const QByteArray &text)
+void
+Session::sendRefusal(unsigned code, const QByteArray &text)
 {
     Frame frame(QI_MSG_REFUSE, 0, 4);
     frame.number(QI_KEY_REFUSE_code, code)
@@ -134,7 +143,8 @@ void Session::sendRefusal(unsigned code, const QByteArray &text)
     close("refused");
 }
 
-void Session::violation(const QByteArray &what)
+void
+Session::violation(const QByteArray &what)
 {
     if (m_closed) {
         return;
@@ -148,7 +158,8 @@ void Session::violation(const QByteArray &what)
     close("protocol");
 }
 
-void Session::close(const QByteArray &why)
+void
+Session::close(const QByteArray &why)
 {
     if (m_closed) {
         return;
@@ -165,7 +176,8 @@ void Session::close(const QByteArray &why)
         this, [this, why] { Q_EMIT closed(this, why); }, Qt::QueuedConnection);
 }
 
-void Session::read()
+void
+Session::read()
 {
     uint8_t *bytes;
     size_t room;
@@ -177,8 +189,8 @@ void Session::read()
             violation("no memory for its frame");
             return;
         }
-        qint64 n = m_socket->read(reinterpret_cast<char *>(bytes),
-                                  qMin(qint64(room), budget));
+        qint64 n =
+            m_socket->read(reinterpret_cast<char *>(bytes), qMin(qint64(room), budget));
         if (n <= 0) {
             break;
         }
@@ -191,7 +203,8 @@ void Session::read()
     }
 }
 
-void Session::takeFrames()
+void
+Session::takeFrames()
 {
     const uint8_t *payload;
     size_t size;
@@ -206,7 +219,8 @@ void Session::takeFrames()
     }
 }
 
-void Session::takePayload(const uint8_t *payload, size_t size)
+void
+Session::takePayload(const uint8_t *payload, size_t size)
 {
     qi_frame frame;
     int r = qi_frame_decode(payload, size, &frame);
@@ -243,7 +257,8 @@ void Session::takePayload(const uint8_t *payload, size_t size)
     }
 }
 
-bool Session::isKnownRole(const QByteArray &role)
+bool
+Session::isKnownRole(const QByteArray &role)
 {
     if (role == "app") {
         m_role = Role::App;
@@ -257,7 +272,8 @@ bool Session::isKnownRole(const QByteArray &role)
     return m_role != Role::None;
 }
 
-void Session::authenticate(const qi_frame &frame)
+void
+Session::authenticate(const qi_frame &frame)
 {
     uint64_t major = qi_frame_uint(&frame, QI_KEY_AUTH_major, 0);
     uint64_t minor = qi_frame_uint(&frame, QI_KEY_AUTH_minor, 0);
@@ -268,12 +284,12 @@ void Session::authenticate(const qi_frame &frame)
 
     m_client = textOf(frame, QI_KEY_AUTH_client, 80);
     if (major != QI_PROTO_MAJOR) {
-        refuse(QI_REFUSED_VERSION,
-               "qtinterd " QI_VERSION_TEXT " speaks protocol "
-                   + QByteArray::number(QI_PROTO_MAJOR) + "."
-                   + QByteArray::number(QI_PROTO_MINOR) + ", " + m_client + " speaks "
-                   + QByteArray::number(qulonglong(major)) + "."
-                   + QByteArray::number(qulonglong(minor)));
+        refuse(QI_REFUSED_VERSION, "qtinterd " QI_VERSION_TEXT " speaks protocol "
+                                       + QByteArray::number(QI_PROTO_MAJOR) + "."
+                                       + QByteArray::number(QI_PROTO_MINOR) + ", "
+                                       + m_client + " speaks "
+                                       + QByteArray::number(qulonglong(major)) + "."
+                                       + QByteArray::number(qulonglong(minor)));
         return;
     }
     if (nonce.size != QI_NONCE_SIZE || hmac.size != QI_MAC_SIZE) {
@@ -283,7 +299,8 @@ void Session::authenticate(const qi_frame &frame)
     auto key = reinterpret_cast<const uint8_t *>(m_key.constData());
     qi_mac_client(key, m_nonce, nonce.bytes, role.constData(), size_t(role.size()), mac);
     if (!qi_mac_equal(mac, hmac.bytes)) {
-        refuse(QI_REFUSED_KEY, "the key is another one: is this the right runtime directory?");
+        refuse(QI_REFUSED_KEY,
+               "the key is another one: is this the right runtime directory?");
         return;
     }
     if (!isKnownRole(role)) {

@@ -1,8 +1,8 @@
 // session.hpp - one connection: bytes, frames, the handshake, limits.
 //
 // A session knows no rows: once its peer is welcomed, its frames go to the Application or
-// Tool that was made for it.  A violation costs the peer its session, with one line in the
-// log, and nothing else.
+// Tool that was made for it.  A violation costs the peer its session, with one line in
+// the log, and nothing else.
 #ifndef QI_DAEMON_SESSION_HPP
 #define QI_DAEMON_SESSION_HPP
 
@@ -20,48 +20,71 @@ enum class Role { None, App, Observe, Control };
 
 // What a welcomed peer is to the daemon.
 class Peer {
-public:
+  public:
     virtual ~Peer() = default;
     // A decoded frame; false: it was not allowed (the reason goes into *error).
     virtual bool take(const qi_frame &frame, QByteArray *error) = 0;
     // The socket took bytes: there may be room for more.
-    virtual void roomForMore() {}
+    virtual void
+    roomForMore()
+    {
+    }
 };
 
 class Session : public QObject {
     Q_OBJECT
 
-public:
+  public:
     // Takes the socket over.
     Session(QLocalSocket *socket, quint32 number, uint64_t peerPid, const QByteArray &key,
             QObject *parent);
     ~Session() override;
 
-    quint32 number() const { return m_number; }
-    Role role() const { return m_role; }
-    QByteArray client() const { return m_client; }
-    bool isOpen() const { return !m_closed; }
+    quint32
+    number() const
+    {
+        return m_number;
+    }
+    Role
+    role() const
+    {
+        return m_role;
+    }
+    QByteArray
+    client() const
+    {
+        return m_client;
+    }
+    bool
+    isOpen() const
+    {
+        return !m_closed;
+    }
 
-    void start();                  // sends HELLO
-    void setPeer(Peer *peer);      // borrowed; after welcomed()
+    void start();             // sends HELLO
+    void setPeer(Peer *peer); // borrowed; after welcomed()
     void send(QByteArrayView frame);
-    qint64 unsent() const;         // bytes that the socket has not taken
+    qint64 unsent() const; // bytes that the socket has not taken
     void refuse(unsigned code, const QByteArray &text); // logged
     void violation(const QByteArray &what);
     // Nothing is sent or taken any more; closed() comes later, from the event loop.
     void close(const QByteArray &why);
-    uint64_t peerPid() const { return m_peerPid; } // as the system says; 0: unknown
+    uint64_t
+    peerPid() const
+    {
+        return m_peerPid;
+    } // as the system says; 0: unknown
 
     static constexpr int HandshakeMs = 5000;
     static constexpr int NoProgressMs = 30000;
     static constexpr qint64 ReadAtOnce = 256 * 1024;
     static constexpr qint64 MaxUnsent = 4 * 1024 * 1024;
 
-Q_SIGNALS:
+  Q_SIGNALS:
     void welcomed(qi::Session *session);
     void closed(qi::Session *session, const QByteArray &why);
 
-private:
+  private:
     void read();
     void takeFrames();
     void takePayload(const uint8_t *payload, size_t size);

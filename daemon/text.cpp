@@ -2,7 +2,8 @@
 
 namespace qi {
 
-QByteArray textOf(const qi_frame &frame, unsigned key, qsizetype size)
+QByteArray
+textOf(const qi_frame &frame, unsigned key, qsizetype size)
 {
     const qi_value &value = frame.fields[key];
     if (value.type != QI_VALUE_TEXT) {
@@ -14,7 +15,8 @@ QByteArray textOf(const qi_frame &frame, unsigned key, qsizetype size)
     return text;
 }
 
-QByteArray printable(QByteArray text)
+QByteArray
+printable(QByteArray text)
 {
     for (char &c : text) {
         if (c < 0x20 || c > 0x7e) {

@@ -12,7 +12,8 @@ namespace qi {
 QByteArray textOf(const qi_frame &frame, unsigned key, qsizetype size = 512);
 
 // A flag; false if it is not there.
-inline bool flagOf(const qi_frame &frame, unsigned key)
+inline bool
+flagOf(const qi_frame &frame, unsigned key)
 {
     const qi_value &value = frame.fields[key];
     return value.type == QI_VALUE_BOOL && value.u != 0;

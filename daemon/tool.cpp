@@ -17,7 +17,8 @@ constexpr size_t MaxList = QI_FRAME_MAX * 3 / 4;
 // A subscription is answered without an application that is mute for so long.
 constexpr qint64 MuteMs = 1000;
 
-void encodeProcess(Frame &frame, const Application *application)
+void
+encodeProcess(Frame &frame, const Application *application)
 {
     qi_encode_map(*frame, application->processFields());
     qi_encode_raw(*frame, application->process().constData(),
@@ -27,7 +28,8 @@ void encodeProcess(Frame &frame, const Application *application)
 constexpr uint32_t LintFields = 8;
 
 // The pairs of a LINT.
-void encodeFinding(Frame &frame, const Application *application, const qi_finding *finding)
+void
+encodeFinding(Frame &frame, const Application *application, const qi_finding *finding)
 {
     frame.number(QI_KEY_LINT_pid, application->pid())
         .text(QI_KEY_LINT_id, qi_lint_id(finding->lint))
@@ -40,7 +42,8 @@ void encodeFinding(Frame &frame, const Application *application, const qi_findin
 }
 
 // {count, sum, max, p50, p90, p99, buckets: [lowest ns, how many, ...]}; ns; nil: none.
-void encodeHistogram(Frame &frame, const qi_histogram *histogram)
+void
+encodeHistogram(Frame &frame, const qi_histogram *histogram)
 {
     auto key = [&frame](const char *name) {
         qi_encode_text(*frame, name, qstrlen(name));
@@ -89,7 +92,8 @@ Tool::Tool(Session *session, Server *server, QObject *parent)
     }
 }
 
-bool Tool::take(const qi_frame &frame, QByteArray *error)
+bool
+Tool::take(const qi_frame &frame, QByteArray *error)
 {
     switch (frame.message) {
     case QI_MSG_PING:
@@ -131,7 +135,8 @@ bool Tool::take(const qi_frame &frame, QByteArray *error)
 
 // --- requests
 
-void Tool::result(uint32_t seq, bool ok, const QByteArray &error, const QByteArray &text)
+void
+Tool::result(uint32_t seq, bool ok, const QByteArray &error, const QByteArray &text)
 {
     Frame frame(QI_MSG_RESULT, seq, 1u + !error.isEmpty() + !text.isEmpty());
     frame.flag(QI_KEY_RESULT_ok, ok);
@@ -144,7 +149,8 @@ void Tool::result(uint32_t seq, bool ok, const QByteArray &error, const QByteArr
     m_session->send(frame.done());
 }
 
-void Tool::list(uint32_t seq, bool crashes)
+void
+Tool::list(uint32_t seq, bool crashes)
 {
     Frame frame(QI_MSG_RESULT, seq, 2);
     frame.flag(QI_KEY_RESULT_ok, true);
@@ -169,7 +175,8 @@ void Tool::list(uint32_t seq, bool crashes)
     m_session->send(frame.done());
 }
 
-void Tool::stats(uint32_t seq)
+void
+Tool::stats(uint32_t seq)
 {
     const auto counters = m_server->counters();
     Frame frame(QI_MSG_RESULT, seq, 2);
@@ -184,7 +191,8 @@ void Tool::stats(uint32_t seq)
     m_session->send(frame.done());
 }
 
-void Tool::lints(const qi_frame &request)
+void
+Tool::lints(const qi_frame &request)
 {
     uint64_t pid = qi_frame_uint(&request, QI_KEY_LINTS_pid, 0);
     Frame frame(QI_MSG_RESULT, request.seq, 2);
@@ -207,7 +215,8 @@ void Tool::lints(const qi_frame &request)
     m_session->send(frame.done());
 }
 
-void Tool::histogram(const qi_frame &request)
+void
+Tool::histogram(const qi_frame &request)
 {
     const Application *application =
         m_server->application(qi_frame_uint(&request, QI_KEY_HISTOGRAM_pid, 0));
@@ -221,16 +230,17 @@ void Tool::histogram(const qi_frame &request)
     qi_encode_key(*frame, QI_KEY_RESULT_value);
     qi_encode_map(*frame, 2);
     qi_encode_text(*frame, "steps", 5);
-    encodeHistogram(frame,
-                    qi_histograms_find(application->histograms(), QI_DURATION_STEP, code));
+    encodeHistogram(
+        frame, qi_histograms_find(application->histograms(), QI_DURATION_STEP, code));
     qi_encode_text(*frame, "calls", 5);
-    encodeHistogram(frame,
-                    qi_histograms_find(application->histograms(), QI_DURATION_CALL, code));
+    encodeHistogram(
+        frame, qi_histograms_find(application->histograms(), QI_DURATION_CALL, code));
     m_session->send(frame.done());
 }
 
 // SET_LEVEL, CANCEL and STACK are passed on to the application.
-bool Tool::change(const qi_frame &frame)
+bool
+Tool::change(const qi_frame &frame)
 {
     unsigned pidKey = frame.message == QI_MSG_SET_LEVEL ? QI_KEY_SET_LEVEL_pid
                       : frame.message == QI_MSG_CANCEL  ? QI_KEY_CANCEL_pid
@@ -256,11 +266,10 @@ bool Tool::change(const qi_frame &frame)
         result(seq, false, "a level is 0 to 4");
         return true;
     }
-    uint64_t task = frame.message == QI_MSG_CANCEL
-                        ? qi_frame_uint(&frame, QI_KEY_CANCEL_task, 0)
-                    : frame.message == QI_MSG_STACK
-                        ? qi_frame_uint(&frame, QI_KEY_STACK_task, 0)
-                        : 0;
+    uint64_t task =
+        frame.message == QI_MSG_CANCEL  ? qi_frame_uint(&frame, QI_KEY_CANCEL_task, 0)
+        : frame.message == QI_MSG_STACK ? qi_frame_uint(&frame, QI_KEY_STACK_task, 0)
+                                        : 0;
     int level = frame.message == QI_MSG_SET_LEVEL
                     ? int(qi_frame_uint(&frame, QI_KEY_SET_LEVEL_level, 0))
                     : 0;
@@ -268,19 +277,20 @@ bool Tool::change(const qi_frame &frame)
                              ? textOf(frame, QI_KEY_CANCEL_message, 255)
                              : QByteArray();
     QPointer<Tool> tool(this);
-    application->request(frame.message, task, level, message,
-                         [tool, seq](bool ok, const QByteArray &error,
-                                     const QByteArray &value) {
-                             if (!tool.isNull()) {
-                                 tool->result(seq, ok, error, value);
-                             }
-                         });
+    application->request(
+        frame.message, task, level, message,
+        [tool, seq](bool ok, const QByteArray &error, const QByteArray &value) {
+            if (!tool.isNull()) {
+                tool->result(seq, ok, error, value);
+            }
+        });
     return true;
 }
 
 // --- subscriptions
 
-bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
+bool
+Tool::subscribe(const qi_frame &frame, QByteArray *error)
 {
     Subscription subscription;
 
@@ -293,9 +303,9 @@ bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
     subscription.seq = frame.seq;
     subscription.asked.start();
     FeedOptions &options = subscription.options;
-    options.hz = unsigned(qBound(uint64_t(1),
-                                 qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_hz, 20),
-                                 uint64_t(QI_RATE_MAX)));
+    options.hz =
+        unsigned(qBound(uint64_t(1), qi_frame_uint(&frame, QI_KEY_SUBSCRIBE_hz, 20),
+                        uint64_t(QI_RATE_MAX)));
     options.events = flagOf(frame, QI_KEY_SUBSCRIBE_events);
     options.history = flagOf(frame, QI_KEY_SUBSCRIBE_history);
     const qi_value &kinds = frame.fields[QI_KEY_SUBSCRIBE_kinds];
@@ -325,7 +335,8 @@ bool Tool::subscribe(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
-void Tool::unsubscribe(uint32_t number)
+void
+Tool::unsubscribe(uint32_t number)
 {
     auto isIts = [number](const auto &feed) { return feed->sub() == number; };
     m_feeds.erase(std::remove_if(m_feeds.begin(), m_feeds.end(), isIts), m_feeds.end());
@@ -336,19 +347,20 @@ void Tool::unsubscribe(uint32_t number)
     m_server->updateRates();
 }
 
-void Tool::follow(const Subscription &subscription, Application *application)
+void
+Tool::follow(const Subscription &subscription, Application *application)
 {
     if (subscription.pid == 0 || subscription.pid == application->pid()) {
-        m_feeds.push_back(std::make_unique<Feed>(m_session, application,
-                                                 &m_interned[application],
-                                                 subscription.number,
-                                                 subscription.options));
+        m_feeds.push_back(
+            std::make_unique<Feed>(m_session, application, &m_interned[application],
+                                   subscription.number, subscription.options));
     }
 }
 
 // A subscription is answered once the snapshots of the applications that are there are
 // out.  An application that has not sent its own yet is not waited for if it is dead.
-int Tool::answerSubscriptions()
+int
+Tool::answerSubscriptions()
 {
     int next = -1;
 
@@ -374,7 +386,8 @@ int Tool::answerSubscriptions()
     return next;
 }
 
-void Tool::pump()
+void
+Tool::pump()
 {
     if (m_pumping || !m_session->isOpen()) {
         return;
@@ -396,7 +409,8 @@ void Tool::pump()
     }
 }
 
-unsigned Tool::rateFor(const Application *application, bool *events) const
+unsigned
+Tool::rateFor(const Application *application, bool *events) const
 {
     unsigned hz = 0;
     for (const auto &feed : m_feeds) {
@@ -410,7 +424,8 @@ unsigned Tool::rateFor(const Application *application, bool *events) const
 
 // --- applications
 
-void Tool::tellUp(Application *application)
+void
+Tool::tellUp(Application *application)
 {
     Frame frame(QI_MSG_PROC_UP, 0, 3);
     frame.number(QI_KEY_PROC_UP_pid, application->pid());
@@ -423,7 +438,8 @@ void Tool::tellUp(Application *application)
     }
 }
 
-void Tool::tellDown(Application *application)
+void
+Tool::tellDown(Application *application)
 {
     Frame frame(QI_MSG_PROC_DOWN, 0, 3);
     frame.number(QI_KEY_PROC_DOWN_pid, application->pid())
@@ -432,7 +448,8 @@ void Tool::tellDown(Application *application)
     m_session->send(frame.done());
 }
 
-void Tool::applicationUp(Application *application)
+void
+Tool::applicationUp(Application *application)
 {
     tellUp(application);
     for (const Subscription &subscription : m_subscriptions) {
@@ -440,28 +457,32 @@ void Tool::applicationUp(Application *application)
     }
 }
 
-bool Tool::follows(const Application *application) const
+bool
+Tool::follows(const Application *application) const
 {
     return std::any_of(m_feeds.begin(), m_feeds.end(), [application](const auto &feed) {
         return feed->application() == application;
     });
 }
 
-void Tool::applicationChanged(Application *application)
+void
+Tool::applicationChanged(Application *application)
 {
     if (follows(application)) {
         pump();
     }
 }
 
-void Tool::applicationDown(Application *application)
+void
+Tool::applicationDown(Application *application)
 {
     applicationChanged(application);
     tellDown(application);
     pump();
 }
 
-void Tool::applicationForgotten(Application *application)
+void
+Tool::applicationForgotten(Application *application)
 {
     auto follows = [application](const auto &feed) {
         return feed->application() == application;
@@ -470,7 +491,8 @@ void Tool::applicationForgotten(Application *application)
     m_interned.erase(application);
 }
 
-void Tool::tellFindings(Application *application)
+void
+Tool::tellFindings(Application *application)
 {
     unsigned place = 0;
     while (const qi_finding *finding = qi_lints_next(application->lints(), &place)) {
@@ -479,7 +501,8 @@ void Tool::tellFindings(Application *application)
 }
 
 // To those that follow the application; LINTS is there for a tool that missed some.
-void Tool::found(Application *application, const qi_finding *finding)
+void
+Tool::found(Application *application, const qi_finding *finding)
 {
     if (!follows(application) || m_session->unsent() > Session::ReadAtOnce) {
         return;
@@ -489,7 +512,8 @@ void Tool::found(Application *application, const qi_finding *finding)
     m_session->send(frame.done());
 }
 
-void Tool::stalled(Application *application, const QByteArray &fields, uint32_t count)
+void
+Tool::stalled(Application *application, const QByteArray &fields, uint32_t count)
 {
     if (m_session->unsent() > Session::ReadAtOnce) {
         return; // a slow tool learns it from the rows

@@ -20,11 +20,15 @@ class Server;
 class Tool : public QObject, public Peer {
     Q_OBJECT
 
-public:
+  public:
     Tool(Session *session, Server *server, QObject *parent);
 
     bool take(const qi_frame &frame, QByteArray *error) override;
-    void roomForMore() override { pump(); }
+    void
+    roomForMore() override
+    {
+        pump();
+    }
 
     void applicationUp(Application *application);
     void applicationChanged(Application *application);
@@ -40,7 +44,7 @@ public:
     static constexpr size_t MaxSubscriptions = 32;
     static constexpr uint64_t MaxLevel = 4;
 
-private:
+  private:
     struct Subscription {
         uint32_t number;
         uint64_t pid; // 0: all

@@ -439,7 +439,8 @@ def run_daemon() -> None:
     The program itself cannot find the Qt that a binding brought along; see
     :func:`daemon_environment`.
     """
-    program = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "qtinterd")
+    package = os.path.dirname(os.path.dirname(__file__))
+    program = os.path.join(package, "bin", "qtinterd")
     if not os.access(program, os.X_OK):
         sys.exit(
             "qtinterd: this installation of qtinter was built without the daemon: Qt 6 "

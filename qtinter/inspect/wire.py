@@ -49,11 +49,11 @@ class ProtocolError(Exception):
     """The peer broke the protocol."""
 
 
-def encode(name: str, seq: int = 0, /, **fields: Any) -> bytes:
+def encode(__name: str, __seq: int = 0, **fields: Any) -> bytes:
     """Return the frame of a message; fields that are None are left out."""
-    keys = _KEYS[name]
+    keys = _KEYS[__name]
     body = {keys[field]: value for field, value in fields.items() if value is not None}
-    payload: bytes = msgpack.packb([NUMBERS[name], seq, body])
+    payload: bytes = msgpack.packb([NUMBERS[__name], __seq, body])
     return _LENGTH.pack(len(payload)) + payload
 
 

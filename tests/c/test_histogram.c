@@ -101,7 +101,8 @@ test_there_is_an_end_to_codes(void)
         struct qi_record record = {.kind = QI_EV_CALLBACK, .x = code, .a = 1000};
         qi_histograms_record(all, m, &record);
     }
-    CHECK_INT(qi_histograms_find(all, QI_DURATION_STEP, 0)->count, QI_HISTOGRAM_CODES * 3);
+    CHECK_INT(qi_histograms_find(all, QI_DURATION_STEP, 0)->count,
+              QI_HISTOGRAM_CODES * 3);
     CHECK(qi_histograms_find(all, QI_DURATION_STEP, QI_HISTOGRAM_CODES) != NULL);
     CHECK(qi_histograms_find(all, QI_DURATION_STEP, QI_HISTOGRAM_CODES + 1) == NULL);
     qi_histograms_free(all);

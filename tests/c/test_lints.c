@@ -1,4 +1,5 @@
-/* test_lints.c - each finding of daemon/lints.h: what makes it, what does not, its end. */
+/* test_lints.c - each finding of daemon/lints.h: what makes it, what does not, its end.
+ */
 #include "qi_test.h"
 
 #include "lints.h"
@@ -96,7 +97,8 @@ holds_after(struct scene *s, int64_t ns, enum qi_lint lint)
 
 /* A row that makes a finding once it is `after` old, and one that makes none. */
 static void
-check_row(enum qi_lint lint, struct qi_wire_row bad, struct qi_wire_row good, int64_t after)
+check_row(enum qi_lint lint, struct qi_wire_row bad, struct qi_wire_row good,
+          int64_t after)
 {
     struct scene s = make();
 

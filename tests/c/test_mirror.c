@@ -8,12 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
-static const struct qi_mirror_limits small = {.rows = 8,
-                                              .ended = 4,
-                                              .entries = 8,
-                                              .entry_bytes = 64,
-                                              .records = 8,
-                                              .removals = 4};
+static const struct qi_mirror_limits small = {
+    .rows = 8, .ended = 4, .entries = 8, .entry_bytes = 64, .records = 8, .removals = 4};
 
 static struct qi_mirror *
 make(const struct qi_mirror_limits *limits)
@@ -49,7 +45,8 @@ put_text(struct qi_mirror *m, uint32_t id, const char *text)
 static int
 put_record(struct qi_mirror *m, uint64_t number)
 {
-    struct qi_record record = {.ts = (int64_t)number * 10, .kind = QI_EV_MARK, .a = number};
+    struct qi_record record = {
+        .ts = (int64_t)number * 10, .kind = QI_EV_MARK, .a = number};
 
     return qi_mirror_put_record(m, number, &record);
 }

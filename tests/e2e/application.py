@@ -13,10 +13,7 @@ import qtinter
 import qtinter.inspect
 from qtinter.bindings import QtCore
 
-if hasattr(QtCore, "pyqtSignal"):
-    Signal = QtCore.pyqtSignal
-else:
-    Signal = QtCore.Signal
+Signal = QtCore.pyqtSignal if hasattr(QtCore, "pyqtSignal") else QtCore.Signal
 
 
 class Button(QtCore.QObject):

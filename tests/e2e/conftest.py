@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import pathlib
 import queue
 import resource
@@ -17,7 +16,7 @@ import pytest
 
 pytest.importorskip("msgpack", reason="the inspection protocol needs msgpack")
 
-from qtinter.inspect import feed as feed_module  # noqa: E402
+from qtinter.inspect import feed as feed_module
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE))  # for peers.py; nothing of the package is there
@@ -194,8 +193,7 @@ def inspect():
         return subprocess.run(
             [sys.executable, "-m", "qtinter.inspect", *words],
             cwd="/",  # not the checkout, which would hide the installed package
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             timeout=PATIENCE,
         )

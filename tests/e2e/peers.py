@@ -34,8 +34,8 @@ class Peer:
         except OSError:
             pass
 
-    def send(self, name, seq=0, /, **fields):
-        self.raw(wire.encode(name, seq, **fields))
+    def send(self, *name_and_seq, **fields):
+        self.raw(wire.encode(*name_and_seq, **fields))
 
     def next(self):
         """The next message; None: the daemon closed the connection."""
@@ -69,9 +69,14 @@ class Peer:
         nonce = os.urandom(32)
         key = wire.read_key(self.runtime) if key is None else key
         proof = wire.client_proof(key, self.hello["nonce"], nonce, role)
-        fields = dict(
-            major=1, minor=0, role=role, client=client, nonce=nonce, hmac=proof
-        )
+        fields = {
+            "major": 1,
+            "minor": 0,
+            "role": role,
+            "client": client,
+            "nonce": nonce,
+            "hmac": proof,
+        }
         self.send("AUTH", 1, **dict(fields, **changes))
 
     def enter(self, role, **more):
@@ -81,17 +86,17 @@ class Peer:
 
 
 def process_fields(pid, runtime, **changes):
-    fields = dict(
-        pid=pid,
-        start=1,
-        name="fake",
-        segment=os.path.join(str(runtime), f"{pid}-1.qiseg"),
-        mono0=time.monotonic_ns(),
-        wall0=time.time_ns(),
-        level=2,
-        control=False,
-        versions={"qtinter": "0"},
-    )
+    fields = {
+        "pid": pid,
+        "start": 1,
+        "name": "fake",
+        "segment": os.path.join(str(runtime), f"{pid}-1.qiseg"),
+        "mono0": time.monotonic_ns(),
+        "wall0": time.time_ns(),
+        "level": 2,
+        "control": False,
+        "versions": {"qtinter": "0"},
+    }
     return dict(fields, **changes)
 
 

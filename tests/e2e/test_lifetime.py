@@ -153,7 +153,7 @@ def test_unknown_messages_and_keys_are_skipped(daemon, runtime):
         for payload in ([120, 1, {0: "later"}], [6, 7, {15: "later"}]):
             data = msgpack.packb(payload)
             peer.raw(len(data).to_bytes(4, "little") + data)
-        name, seq, result = peer.until("RESULT")
+        _name, seq, result = peer.until("RESULT")
         assert (seq, result["ok"]) == (7, True)
 
 

@@ -139,7 +139,9 @@ def test_cancel_needs_control(start_application, known, run, until, control):
             await feed.subscribe(application.pid)
             process = feed.processes[application.pid]
             # 85 characters of three bytes: the limit of 255 bytes is not among them.
-            ask = feed.request("CANCEL", task=alpha, pid=application.pid, message="–" * 90)
+            ask = feed.request(
+                "CANCEL", task=alpha, pid=application.pid, message="–" * 90
+            )
             if not control:
                 with pytest.raises(InspectError, match="does not let tools cancel"):
                     await ask
@@ -184,9 +186,7 @@ def test_a_busy_loop_is_still_shown(application, run, until):
                     break
             assert "spin" in loop["current"]
             assert loop["busy_for"] > 0
-            await until(
-                feed, lambda: any(key[0] == "QI101" for key in process.lints)
-            )
+            await until(feed, lambda: any(key[0] == "QI101" for key in process.lints))
             return stalls
 
     stalls = run(follow())
@@ -276,7 +276,7 @@ def test_a_stopped_tool_holds_up_nobody(application, run, until):
             await feed.subscribe(application.pid, hz=50)
             process = feed.processes[application.pid]
             for i in range(5):
-                application.ask("tasks 5000")
+                application.ask("tasks 2000")
                 application.ask(f"task marker{i}")
                 await until(feed, lambda i=i: f"marker{i}" in named(process))
 
