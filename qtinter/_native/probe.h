@@ -20,9 +20,9 @@
 
 #include "loop.h"
 
-/* QI_PROBED(): there is a probe, perhaps at level 0; QI_OBSERVED(): its level is 1 or more.
-   Without the client (it needs POSIX) there is neither, and the compiler drops what is
-   behind them. */
+/* QI_PROBED(): there is a probe, perhaps at level 0; QI_OBSERVED(): its level is 1 or
+   more. Without the client (it needs POSIX) there is neither, and the compiler drops what
+   is behind them. */
 #ifdef QI_WITH_INSPECT
 #  define QI_PROBED(self) QI_UNLIKELY((self)->st->probe != NULL)
 #  define QI_OBSERVED(self) QI_UNLIKELY((self)->st->observed != NULL)
