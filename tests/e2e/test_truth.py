@@ -70,7 +70,7 @@ def test_three_tasks_a_slot_and_a_wait(application, inspect):
     assert (listed["tasks"], listed["slots"], listed["waits"]) == (4, 1, 1)
 
 
-def test_a_change_is_seen(application, run, until, record_property):
+def test_a_change_is_seen(application, run, until):
     import time
 
     async def follow():
@@ -94,8 +94,6 @@ def test_a_change_is_seen(application, run, until, record_property):
 
     latencies = sorted(run(follow()))
     # Not asserted: the machine may be busy.
-    record_property("median_ms", round(latencies[5], 1))
-    record_property("max_ms", round(latencies[-1], 1))
     print(f"fact to tool: median {latencies[5]:.1f} ms, most {latencies[-1]:.1f} ms")
 
 
