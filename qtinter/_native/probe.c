@@ -1,14 +1,5 @@
 /*
- * probe.c - rows and records of handles, tasks, timers, watches and turns.
- *
- * A task's life, as its handles show it:
- *
- *      call_soon(step)      first handle: the row is made           CREATED, READY
- *      call_soon(wakeup)    somebody completed what it waited for   READY
- *      run                                                          RUNNING
- *      run has returned     a handle of its own is queued           READY
- *                           it has a waiter                         WAITING
- *                           neither: it has ended                   DONE, FAILED, ...
+ * probe.c - rows and records of loops, handles, timers, watches and turns.
  *
  * One reading of the clock serves as the end of one callback and the beginning of the
  * next in the same turn.
@@ -22,8 +13,6 @@
 #  include <sys/syscall.h>
 #  include <unistd.h>
 #endif
-
-#define US_PER_NS 1000
 
 int64_t
 qi_probe_now(void)
@@ -73,9 +62,9 @@ write_loop_row(struct qi_probe *p, LoopObject *self, unsigned state)
 }
 
 /* What runs now: the part of the row that changes with every callback. */
-static inline void
-show_current(struct qi_probe *p, struct qi_loop_view *view, uint64_t current,
-             int64_t since)
+void
+qi_probe_show_current(struct qi_probe *p, struct qi_loop_view *view, uint64_t current,
+                      int64_t since)
 {
     view->current = current;
     view->busy_since = since;
@@ -297,636 +286,6 @@ qi_probe_set_level(qi_state *st, int level)
     memset(p->numbers, 0, sizeof(p->numbers));
 }
 
-/*********** whose step a callable is ***********/
-
-static int
-is_task(const struct qi_probe *p, PyObject *object)
-{
-    return PyObject_TypeCheck(object, p->task_type)
-           || (p->py_task_type != NULL && PyObject_TypeCheck(object, p->py_task_type));
-}
-
-/* The type of asyncio's own step objects: reads __self__ through its descriptor. */
-static PyObject *
-self_of_step_object(struct qi_probe *p, PyObject *callable)
-{
-    PyTypeObject *type = Py_TYPE(callable);
-    struct qi_step_type *step = NULL;
-
-    for (int i = 0; i < p->step_types_len; i++) {
-        if (p->step_types[i].type == type) {
-            step = &p->step_types[i];
-            break;
-        }
-    }
-    if (step == NULL) {
-        PyObject *descr = PyDict_GetItemString(type->tp_dict, "__self__"); /* borrowed */
-        if (p->step_types_len < QI_STEP_TYPES) {
-            step = &p->step_types[p->step_types_len++];
-        }
-        else {
-            step = &p->step_types[p->step_types_next++ % QI_STEP_TYPES];
-            Py_DECREF((PyObject *)step->type);
-        }
-        *step =
-            (struct qi_step_type){.type = (PyTypeObject *)Py_NewRef((PyObject *)type)};
-        if (descr != NULL && Py_IS_TYPE(descr, &PyGetSetDescr_Type)) {
-            step->self = ((PyGetSetDescrObject *)descr)->d_getset->get;
-            step->closure = ((PyGetSetDescrObject *)descr)->d_getset->closure;
-        }
-    }
-    PyObject *self = step->self == NULL ? NULL : step->self(callable, step->closure);
-    if (self == NULL) {
-        PyErr_Clear();
-    }
-    Py_XDECREF(self); /* the callable holds it */
-    return self;
-}
-
-/* The wakeup of a task in C, from 3.9 on: the only method of a task that is a step. */
-static int
-is_c_wakeup(struct qi_probe *p, PyObject *callable)
-{
-    const PyMethodDef *method = ((PyCFunctionObject *)callable)->m_ml;
-
-    if (method == p->c_wakeup) {
-        return 1;
-    }
-    if (strstr(method->ml_name, "wakeup") == NULL) {
-        return 0; /* task.cancel, say, as a callback */
-    }
-    p->c_wakeup = method;
-    return 1;
-}
-
-/* The task whose step or wakeup this is; borrowed, NULL for any other callable. */
-static PyObject *
-task_of(struct qi_probe *p, PyObject *callable)
-{
-    PyObject *self = NULL;
-
-    if (callable == NULL || PyFunction_Check(callable)) {
-        return NULL;
-    }
-    if (Py_TYPE(callable) == p->step_types[0].type) { /* mostly: the steps of C tasks */
-        self = self_of_step_object(p, callable);
-        return self != NULL && is_task(p, self) ? self : NULL;
-    }
-    if (PyCFunction_Check(callable)) {
-        self = PyCFunction_GET_SELF(callable);
-        return self != NULL && is_task(p, self) && is_c_wakeup(p, callable) ? self : NULL;
-    }
-    if (PyMethod_Check(callable)) { /* a task in Python */
-        PyObject *function = PyMethod_GET_FUNCTION(callable);
-        return function == p->py_step || function == p->py_wakeup
-                   ? PyMethod_GET_SELF(callable)
-                   : NULL;
-    }
-    if (!PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HEAPTYPE)
-        || Py_TYPE(callable)->tp_dictoffset == 0) {
-        self = self_of_step_object(p, callable);
-    }
-    return self != NULL && is_task(p, self) ? self : NULL;
-}
-
-/* New reference; NULL without an exception for None, and where there is no such
-   attribute. */
-static PyObject *
-read_attribute(const struct qi_fast_attribute *attribute, PyObject *object)
-{
-    PyObject *value =
-        attribute->get != NULL && PyObject_TypeCheck(object, attribute->type)
-            ? attribute->get(object, attribute->closure)
-            : PyObject_GetAttrString(object, attribute->name);
-    if (value == NULL) {
-        PyErr_Clear();
-    }
-    else if (value == Py_None) {
-        Py_CLEAR(value);
-    }
-    return value;
-}
-
-static int
-state_is(const struct qi_probe *p, PyObject *future, const char *wanted)
-{
-    PyObject *state = read_attribute(&p->state, future);
-    int r = state != NULL && PyUnicode_Check(state)
-            && PyUnicode_CompareWithASCIIString(state, wanted) == 0;
-    Py_XDECREF(state);
-    return r;
-}
-
-/*********** tasks ***********/
-
-/* A signal that is being delivered is nearer than the callback that emitted it. */
-static uint64_t
-cause_of(const struct qi_probe *p, const LoopObject *self)
-{
-    return p->cause != 0 ? p->cause : self->view.current;
-}
-
-struct qi_known *
-qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now, int born)
-{
-    struct qi_known *known = qi_known_find(&p->known, task);
-    uint64_t id;
-
-    if (known != NULL) {
-        return known;
-    }
-    uint32_t row = qi_row_new(p->client, QI_TASK, self->view.number, &id);
-    known = row == QI_NO_SLOT ? NULL : qi_known_enter(&p->known, task, QI_MAX_KNOWN);
-    if (known == NULL) {
-        if (row != QI_NO_SLOT) {
-            qi_row_retire(p->client, row, QI_TASK_DESTROYED);
-        }
-        self->view.unseen++;
-        return NULL;
-    }
-    known->row = row;
-    known->ref = QI_REF(QI_TASK, id);
-    if (born && QI_REF_KIND(p->cause) == QI_SLOT) {
-        p->caused = id;
-    }
-    PyObject *coro = read_attribute(&p->coro, task);
-    uint32_t code = coro == NULL ? 0 : qi_name_coroutine(p, coro);
-    Py_XDECREF(coro);
-    uint32_t stack = born && p->level >= 3 ? qi_name_stack(p) : 0;
-    uint64_t creator = born ? cause_of(p, self) : 0;
-
-    struct qi_slot *slot = qi_row_begin(p->client, row);
-    struct qi_task_row *t = &slot->row.task;
-    QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
-    QI_PUT(t->code, code);
-    QI_PUT(t->creator, creator);
-    QI_PUT(t->created, now);
-    QI_PUT(t->changed, now);
-    QI_PUT(t->stack, stack);
-    if (QI_REF_KIND(creator) == QI_SLOT) {
-        QI_PUT(t->role, (uint8_t)QI_ROLE_SLOT_CALL);
-        QI_PUT(t->slot, (uint32_t)QI_REF_ID(creator));
-    }
-    qi_row_end(p->client, row);
-    self->view.tasks++;
-    qi_probe_note(p, now, QI_EV_TASK_CREATED, self->view.number, code, id, creator);
-    return known;
-}
-
-/* The row and the entry of a task that has not ended, and will not. */
-static void
-forget_task(struct qi_probe *p, LoopObject *self, const void *task, unsigned state)
-{
-    struct qi_known *known = qi_known_find(&p->known, task);
-
-    if (known != NULL) {
-        qi_row_retire(p->client, known->row, state);
-        qi_known_remove(&p->known, task);
-        self->view.tasks -= self->view.tasks > 0;
-    }
-}
-
-void
-qi_probe_task_gone(LoopObject *self, PyObject *task)
-{
-    struct qi_probe *p = self->st->probe;
-    struct qi_known *known = qi_known_find(&p->known, task);
-
-    if (known != NULL && QI_REF_KIND(known->ref) == QI_TASK) {
-        qi_probe_note(p, qi_probe_now(), QI_EV_TASK_DESTROYED, self->view.number, 0,
-                      QI_REF_ID(known->ref), 0);
-        forget_task(p, self, task, QI_TASK_DESTROYED);
-    }
-}
-
-static void
-wake_task(struct qi_probe *p, LoopObject *self, struct qi_known *known, int cancelled,
-          uint64_t by, int64_t now)
-{
-    struct qi_slot *slot = qi_row_begin(p->client, known->row);
-    struct qi_task_row *t = &slot->row.task;
-
-    QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
-    QI_PUT(t->changed, now);
-    QI_PUT(t->wakes, t->wakes + 1);
-    if (by == known->ref) {
-        QI_PUT(t->self_wakes, t->self_wakes + 1);
-    }
-    QI_PUT(t->woken_by, by);
-    if (cancelled) {
-        QI_PUT(t->cancels, (uint16_t)(t->cancels + 1));
-        QI_PUT(t->canceller, by);
-    }
-    qi_row_end(p->client, known->row);
-    uint64_t id = QI_REF_ID(known->ref);
-    if (cancelled) {
-        qi_probe_note(p, now, QI_EV_TASK_CANCEL, self->view.number, 0, id, by);
-    }
-    qi_probe_note(p, now, QI_EV_TASK_WAKE, self->view.number, t->wait_kind, id, by);
-}
-
-/* How many cancellations are in force, as far as asyncio counts them (from 3.11 on);
-   `guess` where it does not. */
-static long
-cancels_in_force(struct qi_probe *p, PyObject *task, long guess)
-{
-    PyObject *count = PyObject_CallMethodObjArgs(task, p->str_cancelling, NULL);
-    long n = count != NULL && PyLong_Check(count) ? PyLong_AsLong(count) : guess;
-
-    Py_XDECREF(count);
-    PyErr_Clear();
-    return n < 0 || n > UINT16_MAX ? UINT16_MAX : n;
-}
-
-static void
-task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
-            int foreign)
-{
-    qi_state *st = self->st;
-    int64_t now = qi_probe_now();
-    struct qi_known *known = qi_known_find(&p->known, task);
-    int nargs = (int)qi_handle_own(st, handle)->nargs;
-
-    if (known != NULL && nargs == 0 && self->view.current != known->ref) {
-        /* Only its own step queues a task's next step, or its birth: the one that was
-           known at this address died unseen. */
-        forget_task(p, self, task, QI_TASK_DESTROYED);
-        known = NULL;
-    }
-    if (known == NULL) {
-        /* A first step, if it is no wakeup. */
-        (void)qi_probe_task(p, self, task, now, nargs == 0);
-        return;
-    }
-    /* A wakeup carries the future that completed. */
-    int cancelled = nargs == 1 && state_is(p, QI_SLOT(st, handle, args), "CANCELLED")
-                    && cancels_in_force(p, task, 1) > 0;
-    known = qi_known_find(&p->known, task); /* Python code may have run */
-    if (known != NULL) {
-        wake_task(p, self, known, cancelled, foreign ? 0 : cause_of(p, self), now);
-    }
-}
-
-void
-qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
-{
-    qi_state *st = self->st;
-    struct qi_probe *p = st->probe;
-    PyObject *task = task_of(p, QI_SLOT(st, handle, callback));
-
-    if (task != NULL && task == self->view.stepping
-        && qi_handle_own(st, handle)->nargs == 0) {
-        self->view.yielded = 1; /* the last act of the step: step_ended() tells */
-    }
-    else if (task != NULL && qi_probe_view(p, self)) {
-        qi_probe_hold(p);
-        task_queued(p, self, handle, task, foreign);
-        (void)qi_probe_let_go(p);
-    }
-}
-
-static unsigned
-wait_kind_of(const struct qi_probe *p, PyObject *waiter, uint64_t *ret_ref)
-{
-    struct qi_known *known = qi_known_find(&p->known, waiter);
-
-    *ret_ref = 0;
-    if (known != NULL) {
-        *ret_ref = known->ref;
-        switch (QI_REF_KIND(known->ref)) {
-        case QI_TASK:
-            return QI_WAITS_TASK;
-        case QI_WAIT:
-            return QI_WAITS_SIGNAL;
-        case QI_TIMER:
-            return QI_WAITS_TIMER;
-        case QI_JOB:
-            return QI_WAITS_JOB;
-        default:
-            return QI_WAITS_FUTURE;
-        }
-    }
-    if ((PyObject *)Py_TYPE(waiter) == p->gathering_type) {
-        return QI_WAITS_GATHER;
-    }
-    return QI_WAITS_FUTURE;
-}
-
-/* Level 4: the repr of what is waited for; else the type, if that says something. */
-static uint32_t
-detail_of(struct qi_probe *p, PyObject *waiter, unsigned kind)
-{
-    uint32_t id = 0;
-
-    if (p->level >= 4) {
-        PyObject *repr = PyObject_Repr(waiter);
-        id = qi_name_text(p, repr);
-        Py_XDECREF(repr);
-        PyErr_Clear();
-    }
-    else if (kind == QI_WAITS_FUTURE
-             && strcmp(Py_TYPE(waiter)->tp_name, "_asyncio.Future") != 0) {
-        const char *name = Py_TYPE(waiter)->tp_name;
-        id = qi_text(p->client, name, strlen(name));
-    }
-    return id;
-}
-
-/* What becomes of a task after a step: filled by Python code, then written at once. */
-struct outcome {
-    unsigned end;  /* enum qi_step_end */
-    unsigned kind; /* enum qi_wait_kind */
-    uint64_t ref;
-    uint32_t detail, name, where;
-    uint16_t cancels;
-};
-
-/* The task is known by row `index` and waits for `waiter`.  May run Python code. */
-static void
-find_out(struct qi_probe *p, PyObject *task, PyObject *waiter, uint32_t index,
-         struct outcome *ret)
-{
-    const struct qi_task_row *t = &qi_row_peek(p->client, index)->row.task;
-
-    ret->kind = wait_kind_of(p, waiter, &ret->ref);
-    ret->name = t->name;
-    ret->cancels = t->cancels;
-    ret->detail = detail_of(p, waiter, ret->kind);
-    if (ret->name == 0) {
-        ret->name = qi_name_task(p, task);
-    }
-    if (ret->cancels > 0) {
-        ret->cancels = (uint16_t)cancels_in_force(p, task, ret->cancels);
-    }
-    if (p->level >= 3) {
-        PyObject *coro = read_attribute(&p->coro, task);
-        ret->where = coro == NULL ? 0 : qi_name_innermost(p, coro);
-        Py_XDECREF(coro);
-    }
-}
-
-/* Within a row that is open. */
-static void
-put_wait(struct qi_slot *slot, const struct outcome *o, int64_t now)
-{
-    struct qi_task_row *t = &slot->row.task;
-
-    QI_PUT(slot->state, (uint8_t)(o->cancels > 0 ? QI_TASK_CANCELLING : QI_TASK_WAITING));
-    QI_PUT(t->changed, now);
-    QI_PUT(t->name, o->name);
-    QI_PUT(t->wait_kind, (uint8_t)o->kind);
-    QI_PUT(t->wait_ref, o->ref);
-    QI_PUT(t->wait_detail, o->detail);
-    QI_PUT(t->cancels, o->cancels);
-    QI_PUT(t->where, o->where);
-}
-
-/* A task of which no step was seen waits. */
-static void
-task_waits(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *waiter,
-           int64_t now)
-{
-    struct qi_known *known = qi_known_find(&p->known, task);
-    struct outcome outcome = {0};
-
-    if (known == NULL) {
-        return;
-    }
-    uint32_t index = known->row;
-    uint64_t id = QI_REF_ID(known->ref);
-    find_out(p, task, waiter, index, &outcome);
-    put_wait(qi_row_begin(p->client, index), &outcome, now);
-    qi_row_end(p->client, index);
-    qi_probe_note(p, now, QI_EV_TASK_WAIT, self->view.number, outcome.kind, id,
-                  outcome.ref);
-}
-
-static void
-task_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
-           uint32_t index, int64_t now)
-{
-    unsigned state = QI_TASK_DONE;
-    uint32_t exception = 0;
-    uint32_t name = qi_row_peek(p->client, index)->row.task.name;
-    PyObject *exc = read_attribute(&p->exception, task);
-
-    if (exc != NULL) {
-        const char *name = Py_TYPE(exc)->tp_name;
-        state = QI_TASK_FAILED;
-        exception = qi_text(p->client, name, strlen(name));
-        Py_DECREF(exc);
-    }
-    else if (state_is(p, task, "CANCELLED")) {
-        state = QI_TASK_CANCELLED;
-    }
-    if (name == 0 && (state != QI_TASK_DONE || p->level >= 3)) {
-        name = qi_name_task(p, task); /* it never waited */
-    }
-    struct qi_slot *slot = qi_row_begin(p->client, index);
-    QI_PUT(slot->row.task.changed, now);
-    QI_PUT(slot->row.task.exception, exception);
-    QI_PUT(slot->row.task.name, name);
-    QI_PUT(slot->row.task.wait_kind, (uint8_t)QI_WAITS_NOTHING);
-    QI_PUT(slot->row.task.wait_ref, 0);
-    qi_row_end(p->client, index);
-    qi_row_retire(p->client, index, state);
-    qi_known_remove(&p->known, task);
-    self->view.tasks -= self->view.tasks > 0;
-    qi_probe_note(p, now, QI_EV_TASK_ENDED, self->view.number, state, QI_REF_ID(ref),
-                  exception);
-}
-
-static void
-step_begins(struct qi_probe *p, LoopObject *self, uint32_t index, int64_t now)
-{
-    struct qi_slot *slot = qi_row_begin(p->client, index);
-    struct qi_task_row *t = &slot->row.task;
-    uint64_t waited = now > t->changed ? (uint64_t)(now - t->changed) : 0;
-
-    QI_PUT(t->scheduled, t->scheduled + waited);
-    QI_PUT(t->changed, now);
-    QI_PUT(slot->state, (uint8_t)QI_TASK_RUNNING);
-    qi_row_end(p->client, index);
-    if (waited > self->view.max_lag) {
-        self->view.max_lag = waited;
-    }
-}
-
-/* After a step: what became of the task. */
-static void
-step_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
-           uint32_t index, int64_t began, int64_t now)
-{
-    uint64_t duration = (uint64_t)(now - began);
-    uint64_t us = duration / US_PER_NS;
-    struct outcome outcome = {.end = QI_STEP_YIELDS};
-    struct qi_known *known = qi_known_find(&p->known, task);
-
-    int yielded = self->view.yielded;
-
-    self->view.yielded = 0;
-    if (known == NULL || known->ref != ref) {
-        return; /* forgotten in between */
-    }
-    if (!yielded && qi_row_peek(p->client, index)->state != QI_TASK_READY) {
-        PyObject *waiter = read_attribute(&p->waiter, task);
-        outcome.end = waiter != NULL ? QI_STEP_WAITS : QI_STEP_ENDS;
-        if (waiter != NULL) {
-            find_out(p, task, waiter, index, &outcome);
-            Py_DECREF(waiter);
-        }
-    }
-    struct qi_slot *slot = qi_row_begin(p->client, index);
-    struct qi_task_row *t = &slot->row.task;
-    QI_PUT(t->busy, t->busy + duration);
-    QI_PUT(t->steps, t->steps + 1);
-    if (us > t->max_step_us) {
-        QI_PUT(t->max_step_us, us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
-    }
-    if (outcome.end == QI_STEP_YIELDS) {
-        QI_PUT(t->wait_kind, (uint8_t)QI_WAITS_TURN);
-        QI_PUT(t->wait_ref, 0);
-    }
-    if (yielded) {
-        QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
-        QI_PUT(t->changed, now);
-        QI_PUT(t->wakes, t->wakes + 1);
-        QI_PUT(t->self_wakes, t->self_wakes + 1);
-        QI_PUT(t->woken_by, ref);
-    }
-    else if (outcome.end == QI_STEP_WAITS) {
-        put_wait(slot, &outcome, now);
-    }
-    qi_row_end(p->client, index);
-    qi_probe_note(p, now, QI_EV_TASK_STEP, self->view.number, outcome.end, QI_REF_ID(ref),
-                  duration);
-    if (outcome.end == QI_STEP_WAITS) {
-        qi_probe_note(p, now, QI_EV_TASK_WAIT, self->view.number, outcome.kind,
-                      QI_REF_ID(ref), outcome.ref);
-    }
-    else if (yielded) {
-        qi_probe_note(p, now, QI_EV_TASK_WAKE, self->view.number, QI_WAITS_TURN,
-                      QI_REF_ID(ref), ref);
-    }
-    else if (outcome.end == QI_STEP_ENDS) {
-        task_ended(p, self, task, ref, index, now);
-    }
-}
-
-void
-qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
-                     struct qi_step_token *ret_token)
-{
-    struct qi_probe *p = self->st->probe;
-    int64_t now = qi_probe_now();
-
-    *ret_token = (struct qi_step_token){.row = QI_NO_SLOT};
-    if (!qi_probe_view(p, self)) {
-        return;
-    }
-    qi_probe_hold(p);
-    struct qi_known *known = qi_probe_task(p, self, task, now, 1);
-    if (known == NULL) {
-        (void)qi_probe_let_go(p);
-        return;
-    }
-    *ret_token = (struct qi_step_token){
-        .outer = self->view.current,
-        .outer_since = self->view.busy_since,
-        .ref = known->ref,
-        .row = known->row,
-        .began = now,
-        .stepping = self->view.stepping,
-    };
-    /* A task that is being made does not know its coroutine yet. */
-    uint32_t code = qi_name_coroutine(p, coro);
-    if (!qi_probe_let_go(p)) {
-        return;
-    }
-    struct qi_slot *slot = qi_row_begin(p->client, ret_token->row);
-    QI_PUT(slot->row.task.code, code);
-    qi_row_end(p->client, ret_token->row);
-    p->cause = 0; /* what the step does is its own doing */
-    step_begins(p, self, ret_token->row, now);
-    show_current(p, &self->view, ret_token->ref, now);
-    self->view.stepping = task;
-    self->view.yielded = 0;
-}
-
-void
-qi_probe_step_ended(LoopObject *self, PyObject *task, const struct qi_step_token *token)
-{
-    struct qi_probe *p = self->st->probe;
-
-    if (token->row == QI_NO_SLOT || self->view.session != p->session) {
-        return;
-    }
-    self->view.stepping = token->stepping;
-    qi_probe_hold(p);
-    step_ended(p, self, task, token->ref, token->row, token->began, qi_probe_now());
-    if (!qi_probe_let_go(p)) {
-        return;
-    }
-    self->view.mark = 0;
-    show_current(p, &self->view, token->outer, token->outer_since);
-}
-
-void
-qi_probe_task_made(LoopObject *self, PyObject *task, PyObject *coro)
-{
-    struct qi_probe *p = self->st->probe;
-
-    if (!is_task(p, task) || !qi_probe_view(p, self)
-        || qi_known_find(&p->known, task) != NULL) {
-        return;
-    }
-    /* It ran eagerly, or before the inspection began. */
-    int64_t now = qi_probe_now();
-    qi_probe_hold(p);
-    PyObject *waiter = read_attribute(&p->waiter, task);
-    struct qi_known *known = qi_probe_task(p, self, task, now, 1);
-    if (known != NULL && coro != NULL
-        && qi_row_peek(p->client, known->row)->row.task.code == 0) {
-        uint32_t index = known->row;
-        uint32_t code = qi_name_coroutine(p, coro);
-        QI_PUT(qi_row_begin(p->client, index)->row.task.code, code);
-        qi_row_end(p->client, index);
-        known = qi_known_find(&p->known, task);
-    }
-    if (known != NULL && waiter != NULL) {
-        task_waits(p, self, task, waiter, now);
-    }
-    else if (known != NULL && !state_is(p, task, "PENDING")) {
-        /* What is over already, is told in one go. */
-        known = qi_known_find(&p->known, task);
-        if (known != NULL) {
-            task_ended(p, self, task, known->ref, known->row, now);
-        }
-    }
-    Py_XDECREF(waiter);
-    (void)qi_probe_let_go(p);
-}
-
-void
-qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass)
-{
-    struct qi_probe *p = self->st->observed;
-
-    if (p == NULL || !is_task(p, task) || !qi_probe_view(p, self)) {
-        return;
-    }
-    int64_t now = qi_probe_now();
-    struct qi_known *known = qi_probe_task(p, self, task, now, 0);
-    if (pass == 1 && known != NULL
-        && qi_row_peek(p->client, known->row)->state == QI_TASK_READY) {
-        PyObject *waiter = read_attribute(&p->waiter, task);
-        if (waiter != NULL) {
-            task_waits(p, self, task, waiter, now);
-            Py_DECREF(waiter);
-        }
-    }
-}
-
 /*********** running a handle ***********/
 
 /* A future that was known (a sleep, a job) is done once a callback had it as its first
@@ -1002,7 +361,7 @@ run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t beg
                       late > 0 ? (uint64_t)late : 0);
         drop_timer(p, self, handle);
     }
-    show_current(p, &self->view, ref, began);
+    qi_probe_show_current(p, &self->view, ref, began);
     int r = qi_handle_call(st, handle);
     if (!is_same(st, p, session)) {
         return r;
@@ -1033,8 +392,8 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
     uint32_t index = known->row;
     const PyObject *outer = self->view.stepping;
     Py_INCREF(task);
-    step_begins(p, self, index, began);
-    show_current(p, &self->view, ref, began);
+    qi_task_step_begins(p, self, index, began);
+    qi_probe_show_current(p, &self->view, ref, began);
     self->view.stepping = task;
     int r = qi_handle_call(st, handle);
     self->view.stepping = outer;
@@ -1043,7 +402,7 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
         int64_t now = qi_probe_now();
         self->view.mark = now;
         qi_probe_hold(p);
-        step_ended(p, self, task, ref, index, began, now);
+        qi_task_step_ended(p, self, task, ref, index, began, now);
         (void)qi_probe_let_go(p);
         if (exc != NULL) {
             qi_raise_exception(exc);
@@ -1069,8 +428,8 @@ settle_adopted(struct qi_probe *p, LoopObject *self)
         int64_t now = qi_probe_now();
         uint32_t index = known->row;
         qi_probe_hold(p);
-        step_ended(p, self, task, known->ref, index,
-                   qi_row_peek(p->client, index)->row.task.changed, now);
+        qi_task_step_ended(p, self, task, known->ref, index,
+                           qi_row_peek(p->client, index)->row.task.changed, now);
         (void)qi_probe_let_go(p);
     }
     Py_DECREF(task);
@@ -1092,8 +451,8 @@ qi_probe_adopt_running(LoopObject *self, PyObject *task)
         self->view.stepping = task;
         p->adopted_by = self; /* dropped by qi_probe_loop_closed() at the latest */
         uint64_t ref = known->ref;
-        step_begins(p, self, known->row, now);
-        show_current(p, &self->view, ref, now);
+        qi_task_step_begins(p, self, known->row, now);
+        qi_probe_show_current(p, &self->view, ref, now);
     }
 }
 
@@ -1120,7 +479,7 @@ qi_probe_run(LoopObject *self, PyObject *handle)
     uint64_t outer = view->current;
     int64_t outer_since = view->busy_since;
     int64_t began = view->mark != 0 ? view->mark : qi_probe_now();
-    PyObject *task = task_of(p, QI_SLOT(st, handle, callback));
+    PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
 
     view->mark = 0; /* of use to the next callback, not to one inside of this */
     int r = task != NULL ? run_step(p, self, handle, task, began)
@@ -1140,7 +499,7 @@ qi_probe_run(LoopObject *self, PyObject *handle)
     }
     else {
         view->mark = 0;
-        show_current(p, view, outer, outer_since);
+        qi_probe_show_current(p, view, outer, outer_since);
     }
     return r;
 }
@@ -1454,7 +813,7 @@ qi_probe_modal_entered(LoopObject *self, PyObject *function)
     view->modal_at = qi_probe_now();
     qi_probe_note(p, view->modal_at, QI_EV_MODAL_ENTERED, view->number,
                   (uint32_t)self->modal_depth, code, 0);
-    show_current(p, view, 0, 0);
+    qi_probe_show_current(p, view, 0, 0);
     struct qi_slot *slot = qi_row_begin(p->client, view->row);
     QI_PUT(slot->state, (uint8_t)QI_LOOP_NESTED);
     QI_PUT(slot->row.loop_.depth, (uint32_t)self->modal_depth);

@@ -151,4 +151,21 @@ uint32_t qi_name_task(struct qi_probe *p, PyObject *task); /* its name; see QI_T
 uint32_t qi_name_stack(struct qi_probe *p); /* of the running Python code */
 uint32_t qi_name_innermost(struct qi_probe *p, PyObject *coro);
 
+/*--- between probe.c and probe_tasks.c ---*/
+
+/* Before a step: the task runs. */
+void qi_task_step_begins(struct qi_probe *p, LoopObject *self, uint32_t index,
+                         int64_t now);
+
+/* After a step: what became of the task. */
+void qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
+                        uint64_t ref, uint32_t index, int64_t began, int64_t now);
+
+/* The task whose step or wakeup this is; borrowed, NULL for any other callable. */
+PyObject *qi_task_of_step(struct qi_probe *p, PyObject *callable);
+
+/* What runs now: the part of the row that changes with every callback. */
+void qi_probe_show_current(struct qi_probe *p, struct qi_loop_view *view,
+                           uint64_t current, int64_t since);
+
 #endif
