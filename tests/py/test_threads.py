@@ -858,9 +858,14 @@ def test_nothing_grows_over_a_thousand_threads(app, QtCore, start_thread, thread
             start_thread(thread, run, mode, main)()
 
     repeat(100)
-    before = settled(QtCore)
-    repeat(1000)
-    assert_no_growth(QtCore, before)
+    # A leak grows each time; what the allocator keeps for threads, once.
+    for _ in range(3):
+        before = settled(QtCore)
+        repeat(1000)
+        grown = growth_since(QtCore, before)
+        if not grown:
+            break
+    assert not grown
 
 
 @pytest.mark.slow
@@ -881,16 +886,18 @@ def test_nothing_grows_over_a_thousand_runs_in_one_qt_thread(in_qt_thread, QtCor
         loop.close()
         done()
 
-    before = []
+    before, grown = [], []
     in_qt_thread(
         *[attach, detach] * 100,
         lambda done: before.append(settled(QtCore)) or done(),
         *[attach, detach] * 1000,
-        lambda done: assert_no_growth(QtCore, before[0]) or done(),
+        lambda done: grown.append(growth_since(QtCore, before[0])) or done(),
     )
+    assert grown == [{}]
 
 
-def assert_no_growth(QtCore, before):
+def growth_since(QtCore, before):
+    """What there is more of than before, and more than caches explain."""
     # A thread's last traces go a moment after it has been joined.
     deadline = time.monotonic() + 10
     while True:
@@ -901,6 +908,5 @@ def assert_no_growth(QtCore, before):
             if after[name] - before[name] > ALLOWED.get(name, 2)
         }
         if not grown or time.monotonic() > deadline:
-            break
+            return grown
         os.sched_yield()
-    assert not grown
