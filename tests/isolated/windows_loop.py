@@ -31,18 +31,26 @@ class Port:
 
     def __init__(self):
         self.packets = queue.SimpleQueue()
+        self.lock = threading.Lock()  # the alarm and the packets change together
         self.alarm, self.bell = socket.socketpair()
         self.alarm.setblocking(False)
         self.number = next(self.numbers)
         self.ports[self.number] = self
 
     def post(self, *packet):
-        self.bell.send(b"p")  # first: get() reads a byte for each packet
-        self.packets.put(packet)
+        with self.lock:
+            self.bell.send(b"p")  # first: get() reads a byte for each packet
+            self.packets.put(packet)
 
     def get(self, ms):
+        if ms == 0:
+            with self.lock:
+                return self._take(0)
+        return self._take(None if ms == 0xFFFFFFFF else ms / 1000)
+
+    def _take(self, timeout):
         try:
-            packet = self.packets.get(timeout=None if ms == 0xFFFFFFFF else ms / 1000)
+            packet = self.packets.get(timeout=timeout)
         except queue.Empty:
             return None
         self.alarm.recv(1)
@@ -258,7 +266,8 @@ def attached():
         before = loop.statistics()["turns"]
         loop.call_later(0.2, app.quit)
         app.exec()
-        assert loop.statistics()["turns"] - before < 10, "an idle loop sleeps in Qt"
+        turns = loop.statistics()["turns"] - before
+        assert turns < 10, f"{turns} turns: an idle loop sleeps in Qt"
     assert loop.is_closed()
     assert not Port.ports
 
