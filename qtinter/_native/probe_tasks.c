@@ -39,7 +39,9 @@ self_of_step_object(struct qi_probe *p, PyObject *callable)
         }
     }
     if (step == NULL) {
-        PyObject *descr = PyDict_GetItemString(type->tp_dict, "__self__"); /* borrowed */
+        /* Not from tp_dict, which built-in types do not show from 3.12 on. */
+        PyObject *descr = PyObject_GetAttrString((PyObject *)type, "__self__");
+        PyErr_Clear();
         if (p->step_types_len < QI_STEP_TYPES) {
             step = &p->step_types[p->step_types_len++];
         }
@@ -53,6 +55,7 @@ self_of_step_object(struct qi_probe *p, PyObject *callable)
             step->self = ((PyGetSetDescrObject *)descr)->d_getset->get;
             step->closure = ((PyGetSetDescrObject *)descr)->d_getset->closure;
         }
+        Py_XDECREF(descr);
     }
     PyObject *self = step->self == NULL ? NULL : step->self(callable, step->closure);
     if (self == NULL) {
