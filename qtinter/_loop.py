@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NoReturn
 
 from . import _core, _probe
 from ._interrupts import SignalListening
+from ._streams import read_pipe_transport, socket_transport
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -50,6 +51,13 @@ __all__ = [
 
 # What asyncio's run_until_complete() says; it does not know of the Qt event loop.
 _STOPPED_TOO_EARLY = "Event loop stopped before Future completed."
+
+
+# Whether asyncio's _make_socket_transport() does (from some 3.11 on).
+_REFUSES_DESCRIPTORS_IN_USE = (
+    "_ensure_fd_no_transport"
+    in selector_events.BaseSelectorEventLoop._make_socket_transport.__code__.co_names  # type: ignore[attr-defined]
+)
 
 
 class QiLoopMode(enum.Enum):
@@ -477,12 +485,31 @@ class QiBaseSelectorEventLoop(
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         super().__init__(QiSelector() if selector is None else selector)
 
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, **options: Any
+    ) -> Any:
+        if _REFUSES_DESCRIPTORS_IN_USE:
+            self._ensure_fd_no_transport(sock)  # type: ignore[attr-defined]
+        return socket_transport()(self, sock, protocol, waiter, **options)
+
 
 class QiSelectorEventLoop(QiBaseSelectorEventLoop, asyncio.SelectorEventLoop):
     """asyncio's ``SelectorEventLoop``, inside Qt; the default except on Windows.
 
     :param selector: See :class:`QiBaseSelectorEventLoop`.
     """
+
+    if sys.platform != "win32":
+
+        def _make_read_pipe_transport(
+            self,
+            pipe: Any,
+            protocol: Any,
+            waiter: Any = None,
+            *args: Any,
+            **options: Any,
+        ) -> Any:
+            return read_pipe_transport()(self, pipe, protocol, waiter, *args, **options)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@
 #include "process.h"
 #include "selector.h"
 #include "state.h"
+#include "stream.h"
 
 /* NULL before core_exec() and, in 3.8, before the module has any memory. */
 static qi_state *
@@ -70,6 +71,8 @@ import_objects(qi_state *st)
         {&st->deque, "collections", "deque"},
         {&st->heappush, "heapq", "heappush"},
         {&st->selector_loop, "asyncio.selector_events", "BaseSelectorEventLoop"},
+        {&st->socket_transport, "asyncio.selector_events", "_SelectorSocketTransport"},
+        {&st->socket_type, "socket", "socket"},
     };
 
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
@@ -127,20 +130,35 @@ intern_strings(qi_state *st)
         PyObject **slot;
         const char *text;
     } strings[] = {
+        {&st->str_buffer, "_buffer"},
         {&st->str_call_at, "call_at"},
         {&st->str_callback, "_callback"},
         {&st->str_cancelled, "_cancelled"},
+        {&st->str_conn_lost, "_conn_lost"},
         {&st->str_context, "context"},
+        {&st->str_data_received, "data_received"},
+        {&st->str_empty_waiter, "_empty_waiter"},
+        {&st->str_eof, "_eof"},
+        {&st->str_fatal_error, "_fatal_error"},
+        {&st->str_fileno, "_fileno"},
+        {&st->str_max_size, "max_size"},
         {&st->str_process_events, "_process_events"},
+        {&st->str_protocol, "_protocol"},
+        {&st->str_read_ready, "_read_ready"},
+        {&st->str_read_ready_cb, "_read_ready_cb"},
+        {&st->str_read_ready_data, "_read_ready__data_received"},
+        {&st->str_read_ready_eof, "_read_ready__on_eof"},
         {&st->str_run, "_run"},
         {&st->str_run_once, "_run_once"},
         {&st->str_scheduled, "_scheduled"},
         {&st->str_select, "select"},
-        {&st->str_self, "__self__"},
         {&st->str_selector, "_selector"},
+        {&st->str_self, "__self__"},
+        {&st->str_sock, "_sock"},
         {&st->str_time, "time"},
         {&st->str_timer_handle_cancelled, "_timer_handle_cancelled"},
         {&st->str_when, "_when"},
+        {&st->str_write, "write"},
         {&st->str_write_to_self, "_write_to_self"},
     };
 
@@ -168,7 +186,7 @@ core_exec(PyObject *module)
     }
     if (intern_strings(st) < 0 || import_objects(st) < 0 || find_stdlib_selectors(st) < 0
         || qi_handle_init_types(module, st) < 0 || qi_selector_init_type(module, st) < 0
-        || qi_loop_init_type(module, st) < 0) {
+        || qi_loop_init_type(module, st) < 0 || qi_stream_init(module, st) < 0) {
         return -1;
     }
 #ifdef QI_WITH_INSPECT

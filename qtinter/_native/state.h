@@ -36,20 +36,39 @@
     X(PyObject *, create_task)       /* asyncio's BaseEventLoop.create_task */           \
     X(PyObject *, loop_kwnames)      /* ("loop",) */                                     \
     X(PyObject *, loop_name_kwnames) /* ("loop", "name") */                              \
+    X(PyObject *, socket_type)       /* socket.socket */                                 \
+    X(PyObject *, socket_transport)  /* asyncio's _SelectorSocketTransport */            \
+    X(PyObject *, pipe_transport)    /* asyncio's _UnixReadPipeTransport */              \
+    X(PyObject *, stream_receive)    /* see stream.c */                                  \
+    X(PyObject *, str_buffer)                                                            \
     X(PyObject *, str_call_at)                                                           \
     X(PyObject *, str_callback)                                                          \
     X(PyObject *, str_cancelled)                                                         \
+    X(PyObject *, str_conn_lost)                                                         \
     X(PyObject *, str_context)                                                           \
+    X(PyObject *, str_data_received)                                                     \
+    X(PyObject *, str_empty_waiter)                                                      \
+    X(PyObject *, str_eof)                                                               \
+    X(PyObject *, str_fatal_error)                                                       \
+    X(PyObject *, str_fileno)                                                            \
+    X(PyObject *, str_max_size)                                                          \
     X(PyObject *, str_process_events)                                                    \
+    X(PyObject *, str_protocol)                                                          \
+    X(PyObject *, str_read_ready)                                                        \
+    X(PyObject *, str_read_ready_cb)                                                     \
+    X(PyObject *, str_read_ready_data)                                                   \
+    X(PyObject *, str_read_ready_eof)                                                    \
     X(PyObject *, str_run)                                                               \
     X(PyObject *, str_run_once)                                                          \
     X(PyObject *, str_scheduled)                                                         \
     X(PyObject *, str_select)                                                            \
-    X(PyObject *, str_self)                                                              \
     X(PyObject *, str_selector)                                                          \
+    X(PyObject *, str_self)                                                              \
+    X(PyObject *, str_sock)                                                              \
     X(PyObject *, str_time)                                                              \
     X(PyObject *, str_timer_handle_cancelled)                                            \
     X(PyObject *, str_when)                                                              \
+    X(PyObject *, str_write)                                                             \
     X(PyObject *, str_write_to_self)
 
 #define QI_FREE_HANDLES 256
@@ -86,6 +105,7 @@ typedef struct {
     int handle_run_replaced; /* it was not asyncio's own */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
+    char *stream_buffer;       /* owned; NULL until the first read, see stream.c */
     struct qi_probe *probe;    /* owned; NULL while nothing inspects, see probe.h */
     struct qi_probe *observed; /* the same, NULL at level 0 too */
     int module_gone; /* the module was freed: the last instance frees the state */
@@ -99,8 +119,16 @@ qi_state_released(qi_state *st)
 
     if (st->module_gone
         && alive->loops + alive->handles + alive->timers + alive->selectors == 0) {
+        PyMem_RawFree(st->stream_buffer);
         PyMem_Free(st);
     }
+}
+
+/* The state of the module; not before it was executed.  Borrowed. */
+static inline qi_state *
+qi_state_of_module(PyObject *module)
+{
+    return *(qi_state **)PyModule_GetState(module);
 }
 
 /* The state behind a type of ours, borrowed. */

@@ -1,3 +1,3 @@
 """The workloads. Importing this package puts them all on the list, in table order."""
 
-from . import callbacks, tasks, timers, wakeups, signals, gui, cost  # noqa: F401, I001
+from . import callbacks, tasks, timers, wakeups, tcp, signals, gui, cost  # noqa: F401, I001
