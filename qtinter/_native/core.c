@@ -195,6 +195,11 @@ core_exec(PyObject *module)
         return -1;
     }
 #endif
+#ifdef QI_WITH_TRACE
+    if (qi_trace_init(module) < 0) {
+        return -1;
+    }
+#endif
     if (PyModule_AddObjectRef(module, "Handle", (PyObject *)st->HandleType) < 0
         || PyModule_AddObjectRef(module, "TimerHandle", (PyObject *)st->TimerType) < 0
         || PyModule_AddObjectRef(module, "Selector", (PyObject *)st->SelectorType) < 0

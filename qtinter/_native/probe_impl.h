@@ -72,6 +72,7 @@ extern uint64_t qi_probe_sessions; /* counts them; guarded by the GIL */
 
 extern PyMethodDef qi_inspector_functions[];
 extern PyMethodDef qi_segment_functions[]; /* segment_py.c */
+int qi_trace_init(PyObject *module);  /* trace_py.c: 0 or -1 */
 
 void qi_probe_free(qi_state *st, int timeout_ms, int keep);
 
