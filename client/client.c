@@ -13,6 +13,7 @@
 #include "client_internal.h"
 
 #ifdef QI_WITH_SENDER
+#  include "recorder.h"
 #  include "sender.h"
 #endif
 #include "segment_read.h"
@@ -30,6 +31,18 @@
 static pthread_mutex_t client_lock = PTHREAD_MUTEX_INITIALIZER;
 static qi_client *the_client;
 static int handlers_installed;
+
+void
+qi_client_lock(void)
+{
+    (void)pthread_mutex_lock(&client_lock);
+}
+
+void
+qi_client_unlock(void)
+{
+    (void)pthread_mutex_unlock(&client_lock);
+}
 
 static _Thread_local char last_error[256] = "";
 
@@ -93,6 +106,7 @@ after_fork_in_child(void)
         if (c->sender != NULL) {
             qi_sender_after_fork(c->sender, 1);
         }
+        qi_recorders_forget(c);
 #endif
     }
     (void)pthread_mutex_unlock(&client_lock);
@@ -293,7 +307,9 @@ qi_client_close(qi_client *c, int timeout_ms, int keep)
     }
     (void)timeout_ms;
     int ended = 1;
+    int may_free = 1;
 #ifdef QI_WITH_SENDER
+    may_free = qi_recorders_stop_all(c, timeout_ms);
     if (c->sender != NULL) {
         ended = qi_sender_stop(c->sender, timeout_ms);
     }
@@ -310,7 +326,9 @@ qi_client_close(qi_client *c, int timeout_ms, int keep)
 #ifdef QI_WITH_SENDER
     qi_sender_free(c->sender);
 #endif
-    free_client(c);
+    if (may_free) {
+        free_client(c);
+    }
 }
 
 /* --- the rest of the state -------------------------------------------------------- */

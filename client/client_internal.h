@@ -7,6 +7,7 @@
 #define QI_CLIENT_CLIENT_INTERNAL_H
 
 #include "qi_client.h"
+#include "qi_recorder.h"
 #include "requests.h"
 
 #include <stddef.h>
@@ -48,6 +49,7 @@ struct qi_area {
     uint32_t failed_ms; /* when the file system last had no room; 0: never */
 };
 
+struct qi_recorder;
 struct qi_sender;
 
 /* How long the sender waits for what; tests shorten it. */
@@ -89,6 +91,11 @@ struct qi_client {
 
     struct qi_requests requests;
 
+    /* guarded by qi_client_lock() */
+    struct qi_recorder *recorders[QI_RECORDERS_MAX]; /* owned */
+    uint32_t recorders_made;
+    uint32_t left_recorders; /* that did not end in time: they keep our memory */
+
     /* written in a forked child only */
     int forked;
 };
@@ -103,6 +110,10 @@ qi_client_set_error(const char *format, ...);
 /* [any] qi_client_open() with times of one's own. */
 int qi_client_open_timed(const struct qi_client_options *options,
                          const struct qi_sender_times *times, qi_client **ret_client);
+
+/* [any] No fork or exit comes in between, and the client does not change. */
+void qi_client_lock(void);
+void qi_client_unlock(void);
 
 /* Monotonic milliseconds, cheap and coarse. */
 uint32_t qi_coarse_ms(void);

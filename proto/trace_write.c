@@ -223,9 +223,8 @@ qi_trace_info_of_segment(const struct qi_segment_header *header, const char *wri
 
 /* --- files ------------------------------------------------------------------------ */
 
-/* May a recording take this path's place?  Nothing there, or one of ours. */
-static int
-check_path(const char *path)
+int
+qi_trace_check_path(const char *path)
 {
     char magic[QI_TRACE_MAGIC_SIZE];
     struct stat st;
@@ -671,7 +670,7 @@ make_writer(struct qi_trace_writer *w, const char *path, const struct qi_trace_i
     if (n <= 0 || n >= (int)sizeof(w->path)) {
         return QI_TRACE_E_PATH;
     }
-    int r = check_path(w->path);
+    int r = qi_trace_check_path(w->path);
     if (r == QI_TRACE_OK) {
         r = make_head(w, info);
     }
@@ -727,7 +726,7 @@ qi_trace_write_copy(struct qi_trace_writer *w, const char *path, int64_t from_ts
     char name[PATH_MAX];
     size_t from = 0;
     uint64_t end = 0;
-    int r = check_path(path);
+    int r = qi_trace_check_path(path);
 
     while (from < w->chunks && w->index[from].t1 < from_ts) {
         from++;

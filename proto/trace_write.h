@@ -63,6 +63,9 @@ struct qi_trace_totals {
 
 struct qi_trace_writer;
 
+/* May a recording take this place?  There is nothing, or a recording of the same user. */
+int qi_trace_check_path(const char *path);
+
 /* Makes the file (0600).  The options and the info are copied. */
 int qi_trace_create(const char *path, const struct qi_trace_info *info,
                     const struct qi_trace_options *options,
