@@ -2,6 +2,7 @@
 
 frame: the golden vectors, each behind the byte that says in which pieces it arrives.
 segment: small segments made here from the description in proto/segment.h.
+trace: the kept recordings of tests/data/trace, damaged in the ways of proto/TRACE.md.
 """
 
 import struct
@@ -73,8 +74,52 @@ def segments():
     yield "cut", segment(100, 2)[:-1]
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def block(data, offset, **changes):
+    """The recording with fields of the block's head changed, and good checksums."""
+    places = {"kind": (10, "B"), "codec": (11, "B"), "stored": (12, "I")}
+    places.update(raw=(16, "I"), seq=(24, "Q"), n=(56, "I"))
+    head = bytearray(data[offset : offset + 64])
+    for name, value in changes.items():
+        at, code = places[name]
+        struct.pack_into("<" + code, head, at, value)
+    stored = min(struct.unpack_from("<I", head, 12)[0], len(data) - offset - 64)
+    contents = data[offset + 64 : offset + 64 + stored]
+    struct.pack_into("<I", head, 20, crc32c(contents))
+    struct.pack_into("<I", head, 4, crc32c(head[8:]))
+    return data[:offset] + bytes(head) + data[offset + 64 :]
+
+
+def traces():
+    whole = (defs.ROOT / "tests/data/trace/v1.0-raw.qtrace").read_bytes()
+    first = whole.index(b"QTBK")
+    second = whole.index(b"QTBK", first + 4)
+    yield "head", whole[:first]
+    yield "cut", whole[: second + 100]
+    yield "no-end", whole[:-16]
+    yield "hole", whole[:first] + whole[second:]
+    yield "noise", whole[: first + 70] + bytes(50) + whole[first + 120 :]
+    yield "raw-size", block(whole, first, raw=0xFFFFFFFF)
+    yield "stored-size", block(whole, first, stored=0xFFFFFFFF)
+    yield "short", block(whole, first, stored=100, raw=100)
+    yield "records", block(whole, first, n=1 << 20)
+    yield "not-zstd", block(whole, first, codec=1)
+    yield "later-codec", block(whole, first, codec=7)
+    yield "later-kind", block(whole, first, kind=9)
+    yield "backwards", block(whole, second, seq=0)
+
+
 def main():
-    for folder, seeds in (("frame", frames()), ("segment", segments())):
+    kinds = (("frame", frames()), ("segment", segments()), ("trace", traces()))
+    for folder, seeds in kinds:
         for path in (CORPUS / folder).glob(PREFIX + "*"):
             path.unlink()
         for name, contents in seeds:
