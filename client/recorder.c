@@ -30,6 +30,9 @@
 #define NOTES_BYTES 262144u
 #define STALLS_BYTES 65536u
 
+/* Over all clients, so that a handle of one is none of the next; guarded by the lock. */
+static uint32_t recordings_made;
+
 struct pending_note {
     int64_t ts;
     uint32_t message;
@@ -555,7 +558,7 @@ enter(qi_client *c, struct qi_recorder *r)
     }
     for (unsigned i = 0; status == QI_E_EXISTS && i < QI_RECORDERS_MAX; i++) {
         if (c->recorders[i] == NULL) {
-            r->handle = ++c->recorders_made * QI_RECORDERS_MAX + i;
+            r->handle = ++recordings_made * QI_RECORDERS_MAX + i;
             int error = qi_worker_start(&r->worker, "qtinter-record", work, r);
             if (error != 0) {
                 qi_client_set_error("the recorder's thread: %s", strerror(error));

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, _probe
 from .._version import __version__
+from . import _record
 from ._observer import Observer
+from ._record import flight, record, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +36,11 @@ __all__ = [
     "disable",
     "dump",
     "enable",
+    "flight",
     "is_enabled",
     "mark",
+    "record",
+    "save",
     "segment_path",
     "snapshot",
     "span",
@@ -74,6 +79,7 @@ def enable(
     """
     if not 1 <= level <= 4:
         raise ValueError(f"level must be 1 to 4, not {level!r}")
+    _record.keep_enabled()
     if _core.inspect_is_open():
         _set_level(level)
         return
