@@ -12,6 +12,7 @@
  */
 #include "client_internal.h"
 
+#include "capture.h"
 #ifdef QI_WITH_SENDER
 #  include "recorder.h"
 #  include "sender.h"
@@ -73,11 +74,17 @@ before_fork(void)
         qi_sender_before_fork(the_client->sender);
     }
 #endif
+    if (the_client != NULL) {
+        qi_capture_before_fork(the_client->capture);
+    }
 }
 
 static void
 after_fork_in_parent(void)
 {
+    if (the_client != NULL) {
+        qi_capture_after_fork(the_client->capture, 0);
+    }
 #ifdef QI_WITH_SENDER
     if (the_client != NULL && the_client->sender != NULL) {
         qi_sender_after_fork(the_client->sender, 0);
@@ -96,6 +103,7 @@ after_fork_in_child(void)
         c->forked = 1;
         c->p.slot_count = 0;
         c->p.level = 0;
+        qi_capture_after_fork(c->capture, 1);
         /* A pointer that somebody kept leads here from now on.  In the unlikely case that
            there is no room, the checks above are what is left. */
         (void)mmap(c->base, c->size, PROT_READ | PROT_WRITE,
@@ -127,6 +135,7 @@ at_exit(void)
 {
     (void)pthread_mutex_lock(&client_lock);
     if (the_client != NULL) {
+        qi_capture_at_exit(the_client->capture);
         mark_closed(the_client, 0);
     }
     (void)pthread_mutex_unlock(&client_lock);
@@ -198,6 +207,7 @@ find_places(qi_client *c, const struct qi_client_options *options)
 static void
 free_client(qi_client *c)
 {
+    qi_capture_free(c->capture);
     qi_segment_unmake(c);
     free(c);
 }
@@ -301,6 +311,7 @@ qi_client_close(qi_client *c, int timeout_ms, int keep)
     if (c == NULL) {
         return;
     }
+    (void)qi_client_stacks_disarm(c);
     if (c->forked) {
         free_client(c);
         return;
@@ -372,17 +383,63 @@ qi_client_answer(qi_client *c, uint32_t token, int ok, const char *text)
 #endif
 }
 
+/* --- stacks ----------------------------------------------------------------------- */
+
+int
+qi_client_stacks_prepare(qi_client *c, int signal, int *ret_file)
+{
+    struct qi_capture *capture = NULL;
+
+    if (c->forked || c->capture != NULL) {
+        qi_client_set_error("stacks are prepared already");
+        return QI_E_EXISTS;
+    }
+    if (qi_capture_new(signal, &capture) != QI_CAPTURE_OK) {
+        return QI_E_OS;
+    }
+    /* Visible before it works: the state says what it waits for. */
+    (void)pthread_mutex_lock(&client_lock); /* not under a fork */
+    QI_STORE_RELEASE(c->capture, capture);
+    (void)pthread_mutex_unlock(&client_lock);
+    *ret_file = qi_capture_file(capture);
+    return QI_OK;
+}
+
+int
+qi_client_stacks_arm(qi_client *c)
+{
+    if (c->capture == NULL || qi_capture_arm(c->capture) != QI_CAPTURE_OK) {
+        return QI_E_OS;
+    }
+#ifdef QI_WITH_SENDER
+    if (c->sender != NULL) {
+        qi_sender_nudge(c->sender); /* it has a descriptor more to wait for */
+    }
+#endif
+    return QI_OK;
+}
+
+int
+qi_client_stacks_disarm(qi_client *c)
+{
+    return qi_capture_disarm(c->capture);
+}
+
 void
 qi_client_stats(qi_client *c, struct qi_client_stats *ret_stats)
 {
     memset(ret_stats, 0, sizeof(*ret_stats));
+    ret_stats->stacks_state = "off: not prepared";
+    if (c->capture != NULL) {
+        ret_stats->stacks = qi_capture_count(c->capture);
+        ret_stats->stack_longest = qi_capture_longest(c->capture);
+        ret_stats->stacks_state = qi_capture_state(c->capture);
+    }
     (void)snprintf(ret_stats->state, sizeof(ret_stats->state), "off");
 #ifdef QI_WITH_SENDER
     if (!c->forked && c->sender != NULL) {
         qi_sender_stats(c->sender, ret_stats);
     }
-#else
-    (void)c;
 #endif
 }
 

@@ -51,6 +51,7 @@ struct qi_area {
 
 struct qi_recorder;
 struct qi_sender;
+struct qi_capture;
 
 /* How long the sender waits for what; tests shorten it. */
 struct qi_sender_times {
@@ -75,6 +76,9 @@ struct qi_client {
     void (*wake)(void *ctx);
     void *wake_ctx;
     struct qi_sender *sender; /* owned; NULL: none */
+
+    /* [any] writes, [sender] reads: owned; NULL: no stacks by signal */
+    struct qi_capture *capture;
 
     /* [producer] */
     struct qi_area slots_area, arena_area;

@@ -1,22 +1,18 @@
 /*
  * sender.c - see sender.h.
  *
- * One poll() on two descriptors, the socket and the wake pipe.  What is to be sent lies
- * in one buffer of two chunks; a frame is made only when the buffer is empty, so a peer
- * that takes nothing stops the production, and what was not made is still in the segment.
+ * One poll() on the wake pipe, the socket, and what tells that a stack is complete.  What
+ * is to be sent lies in one buffer of two chunks; a frame is made only when the buffer is
+ * empty, so a peer that takes nothing stops the production, and what was not made is
+ * still in the segment.
  *
  * A thread cannot be joined with a time limit in POSIX.  So its last act is to close its
  * end of a second pipe: waiting for that is a poll(), on the monotonic clock.
  */
-#include "sender.h"
+#include "sender_internal.h"
 
-#include "feed.h"
-#include "hmac.h"
-#include "proto.h"
-#include "qi_utf8.h"
-#include "stalls.h"
+#include "capture.h"
 #include "transport.h"
-#include "wire.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -28,66 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OUT_SIZE (2u * (size_t)QI_CHUNK_MAX)
 #define IN_FRAME_MAX 65536u
 #define STACK_SIZE (512u * 1024u)
 #define FRAMES_PER_TURN 64
 #define MIN_STALL_CHECK_MS 10
-#define ARGUMENTS_MAX 64
-#define ARGUMENTS_BYTES 4096u
-#define NEVER INT64_MAX
 
-enum state { OFFLINE, GREETING, PROVING, ONLINE };
-
-/* A request that the producer has not answered yet. */
-struct open_request {
-    uint32_t token; /* 0: free */
-    uint32_t seq;
-};
-
-struct counters {
-    uint64_t connects, frames, bytes, socket_full;
-    int32_t state;   /* enum state */
-    int32_t refused; /* the last attempt was */
-};
-
-struct qi_sender {
-    /* constant */
-    qi_client *client; /* borrowed; outlives the sender */
-    struct qi_sender_times times;
-    struct qi_view view;
-    pthread_t thread;
-
-    /* [any] */
-    int stop;
-    pthread_mutex_t fds_lock; /* taken where a descriptor comes or goes */
-    int wake_ends[2];
-    int ended_ends[2];
-
-    /* [sender] */
-    int socket; /* -1: none */
-    struct qi_splitter in;
-    struct qi_encoder out;
-    size_t out_sent;
-    uint32_t seq;
-    struct qi_feed feed;
-    struct qi_stalls stalls;
-    uint8_t key[QI_KEY_SIZE];
-    uint8_t our_nonce[QI_NONCE_SIZE], their_nonce[QI_NONCE_SIZE];
-    struct open_request open_requests[QI_REQUESTS_MAX];
-    uint32_t last_token;
-    uint32_t hz;
-    int with_records, process_is_due, writable;
-    int64_t stall_ms;
-    int64_t next_try, deadline, next_round, next_stall_check; /* ms, monotonic */
-    int64_t retry_ms, refused_ms;                             /* the next back-off */
-
-    /* [sender] writes, [any] reads */
-    struct counters counters;
-};
-
-static int64_t
-now_ns(void)
+int64_t
+qi_sender_now_ns(void)
 {
     struct timespec ts;
 
@@ -95,10 +38,10 @@ now_ns(void)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-static int64_t
-now_ms(void)
+int64_t
+qi_sender_now_ms(void)
 {
-    return now_ns() / 1000000;
+    return qi_sender_now_ns() / 1000000;
 }
 
 static int64_t
@@ -107,14 +50,14 @@ min_i64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static enum state
+static enum qi_sender_state
 state_of(const struct qi_sender *s)
 {
-    return (enum state)s->counters.state;
+    return (enum qi_sender_state)s->counters.state;
 }
 
-static void
-set_state(struct qi_sender *s, enum state state)
+void
+qi_sender_set_state(struct qi_sender *s, enum qi_sender_state state)
 {
     QI_STORE(s->counters.state, (int32_t)state);
 }
@@ -132,7 +75,7 @@ close_socket(struct qi_sender *s)
     (void)pthread_mutex_unlock(&s->fds_lock);
     qi_splitter_fini(&s->in);
     s->out.size = s->out_sent = 0;
-    set_state(s, OFFLINE);
+    qi_sender_set_state(s, QI_OFFLINE);
 }
 
 static int64_t
@@ -141,7 +84,7 @@ back_off(int64_t *delay, int64_t most)
     int64_t now = *delay;
 
     *delay = min_i64(now * 2, most);
-    return now_ms() + now;
+    return qi_sender_now_ms() + now;
 }
 
 /* The daemon is not there, or went away. */
@@ -152,9 +95,8 @@ lose(struct qi_sender *s)
     s->next_try = back_off(&s->retry_ms, s->times.retry_max_ms);
 }
 
-/* The daemon and we do not understand each other: no reason to hurry. */
-static void
-refuse(struct qi_sender *s)
+void
+qi_sender_refuse(struct qi_sender *s)
 {
     close_socket(s);
     QI_STORE(s->counters.refused, 1);
@@ -163,8 +105,8 @@ refuse(struct qi_sender *s)
 
 /* --- output ----------------------------------------------------------------------- */
 
-static int
-end_frame(struct qi_sender *s)
+int
+qi_sender_end_frame(struct qi_sender *s)
 {
     int r = qi_encode_end(&s->out);
 
@@ -202,224 +144,6 @@ flush(struct qi_sender *s)
     return 1;
 }
 
-static void
-encode_versions(struct qi_encoder *e, const struct qi_segment_header *h)
-{
-    const char *const names[] = {"qtinter", "python", "binding", "qt"};
-    const char *const values[] = {h->qtinter, h->python, h->binding, h->qt};
-
-    qi_encode_key(e, QI_KEY_PROCESS_versions);
-    qi_encode_map(e, 4);
-    for (int i = 0; i < 4; i++) {
-        qi_encode_text(e, names[i], strlen(names[i]));
-        qi_encode_text(e, values[i], strlen(values[i]));
-    }
-}
-
-/* What the kernel has as the command line: texts that end with NUL each. */
-static void
-encode_arguments(struct qi_encoder *e)
-{
-    char bytes[ARGUMENTS_BYTES];
-    char clean[ARGUMENTS_BYTES];
-    FILE *file = fopen("/proc/self/cmdline", "re");
-    size_t size = file == NULL ? 0 : fread(bytes, 1, sizeof(bytes), file);
-    uint32_t n = 0;
-
-    if (file != NULL) {
-        (void)fclose(file);
-    }
-    qi_encode_key(e, QI_KEY_PROCESS_argv);
-    size_t list = qi_encode_open_list(e);
-    for (size_t at = 0; at < size && n < ARGUMENTS_MAX; n++) {
-        size_t length = strnlen(bytes + at, size - at);
-        size_t good = qi_utf8_clean(clean, sizeof(clean), bytes + at, length);
-        qi_encode_text(e, clean, good);
-        at += length + 1;
-    }
-    qi_encode_close_list(e, list, n);
-}
-
-static void
-encode_exe(struct qi_encoder *e)
-{
-    char bytes[QI_PATH_MAX];
-    char clean[QI_PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", bytes, sizeof(bytes));
-    size_t good = qi_utf8_clean(clean, sizeof(clean), bytes, n > 0 ? (size_t)n : 0);
-
-    qi_encode_key(e, QI_KEY_PROCESS_exe);
-    qi_encode_text(e, clean, good);
-}
-
-static int
-send_process(struct qi_sender *s)
-{
-    const struct qi_segment_header *h = &s->view.header;
-    struct qi_encoder *e = &s->out;
-    char path[QI_PATH_MAX];
-
-    qi_utf8_copy(path, sizeof(path), s->client->path);
-    qi_encode_begin(e, QI_MSG_PROCESS, ++s->seq, 11);
-    qi_encode_uint_field(e, QI_KEY_PROCESS_pid, h->pid);
-    qi_encode_uint_field(e, QI_KEY_PROCESS_start, h->start_time);
-    qi_encode_text_field(e, QI_KEY_PROCESS_name, h->name);
-    qi_encode_text_field(e, QI_KEY_PROCESS_segment, path);
-    qi_encode_int_field(e, QI_KEY_PROCESS_mono0, h->mono0);
-    qi_encode_int_field(e, QI_KEY_PROCESS_wall0, h->wall0);
-    qi_encode_uint_field(e, QI_KEY_PROCESS_level, (uint64_t)qi_client_level(s->client));
-    qi_encode_bool_field(e, QI_KEY_PROCESS_control, s->client->control);
-    encode_versions(e, h);
-    encode_exe(e);
-    encode_arguments(e);
-    return end_frame(s);
-}
-
-static void
-send_result(struct qi_sender *s, uint32_t seq, const char *error, const char *value)
-{
-    struct qi_encoder *e = &s->out;
-
-    qi_encode_begin(e, QI_MSG_RESULT, seq,
-                    1u + (uint32_t)(error != NULL) + (uint32_t)(value != NULL));
-    qi_encode_bool_field(e, QI_KEY_RESULT_ok, error == NULL);
-    if (error != NULL) {
-        qi_encode_text_field(e, QI_KEY_RESULT_error, error);
-    }
-    if (value != NULL) {
-        qi_encode_text_field(e, QI_KEY_RESULT_value, value);
-    }
-    (void)end_frame(s);
-}
-
-/* --- requests --------------------------------------------------------------------- */
-
-static struct open_request *
-find_open_request(struct qi_sender *s, uint32_t token)
-{
-    for (size_t i = 0; i < QI_REQUESTS_MAX; i++) {
-        if (s->open_requests[i].token == token) {
-            return &s->open_requests[i];
-        }
-    }
-    return NULL;
-}
-
-static int
-hand_over(struct qi_sender *s, const struct qi_request *request)
-{
-    qi_client *c = s->client;
-
-    /* Counted first: the producer may take it before we come back. */
-    (void)__atomic_fetch_add(&c->p.requests, 1, __ATOMIC_RELAXED);
-    if (qi_requests_put(&c->requests, request) != 0) {
-        (void)__atomic_fetch_sub(&c->p.requests, 1, __ATOMIC_RELAXED);
-        return -1;
-    }
-    if (c->wake != NULL) {
-        c->wake(c->wake_ctx);
-    }
-    return 0;
-}
-
-static void
-ask_producer(struct qi_sender *s, const struct qi_frame *frame,
-             struct qi_request *request)
-{
-    struct open_request *open = find_open_request(s, 0);
-
-    if (open == NULL) {
-        send_result(s, frame->seq, "too many requests are in progress", NULL);
-        return;
-    }
-    if (++s->last_token == 0) {
-        s->last_token = 1;
-    }
-    request->token = s->last_token;
-    if (hand_over(s, request) < 0) {
-        send_result(s, frame->seq, "the application takes no more requests", NULL);
-        return;
-    }
-    *open = (struct open_request){.token = request->token, .seq = frame->seq};
-}
-
-static void
-on_cancel(struct qi_sender *s, const struct qi_frame *frame)
-{
-    struct qi_request request = {.kind = QI_REQUEST_CANCEL};
-
-    if (!s->client->control) {
-        send_result(s, frame->seq, "the application does not accept control", NULL);
-        return;
-    }
-    request.task = qi_frame_uint(frame, QI_KEY_CANCEL_task, 0);
-    qi_frame_copy_text(frame, QI_KEY_CANCEL_message, request.message,
-                       sizeof(request.message));
-    ask_producer(s, frame, &request);
-}
-
-static void
-on_stack(struct qi_sender *s, const struct qi_frame *frame)
-{
-    struct qi_request request = {.kind = QI_REQUEST_STACK};
-
-    request.task = qi_frame_uint(frame, QI_KEY_STACK_task, 0);
-    ask_producer(s, frame, &request);
-}
-
-static void
-on_set_level(struct qi_sender *s, const struct qi_frame *frame)
-{
-    uint64_t level = qi_frame_uint(frame, QI_KEY_SET_LEVEL_level, 0);
-    struct qi_request request = {.kind = QI_REQUEST_LEVEL, .level = (int)level};
-
-    if (level > 4) {
-        send_result(s, frame->seq, "there are levels 0 to 4", NULL);
-        return;
-    }
-    qi_client_set_level(s->client, (int)level);
-    /* It is in force; if the producer cannot be told, it will see for itself. */
-    (void)hand_over(s, &request);
-    send_result(s, frame->seq, NULL, NULL);
-}
-
-static void
-on_set_rate(struct qi_sender *s, const struct qi_frame *frame)
-{
-    uint64_t hz = qi_frame_uint(frame, QI_KEY_SET_RATE_hz, 0);
-    uint64_t stall = qi_frame_uint(frame, QI_KEY_SET_RATE_stall, 0);
-
-    s->hz = hz < QI_RATE_MAX ? (uint32_t)hz : QI_RATE_MAX;
-    s->with_records = frame->fields[QI_KEY_SET_RATE_events].u != 0;
-    s->stall_ms = stall < 3600000 ? (int64_t)stall : 3600000;
-    s->next_round = s->next_stall_check = now_ms();
-}
-
-static void
-on_resync(struct qi_sender *s)
-{
-    s->process_is_due = 1;
-    qi_feed_resync(&s->feed);
-    s->next_round = now_ms();
-}
-
-static void
-send_answers(struct qi_sender *s)
-{
-    const struct qi_answer *answer;
-
-    while ((answer = qi_requests_next_answer(&s->client->requests)) != NULL) {
-        struct open_request *open = find_open_request(s, answer->token);
-        /* Unknown: it was asked on an earlier connection. */
-        if (answer->token != 0 && open != NULL) {
-            send_result(s, open->seq, answer->ok ? NULL : answer->text,
-                        answer->ok ? answer->text : NULL);
-            open->token = 0;
-        }
-        qi_requests_answered(&s->client->requests);
-    }
-}
-
 /* --- connection: begins ----------------------------------------------------------- */
 
 static void
@@ -436,81 +160,14 @@ try_to_connect(struct qi_sender *s)
         lose(s);
     }
     else if (r < 0) {
-        refuse(s);
+        qi_sender_refuse(s);
     }
     else {
         qi_splitter_init(&s->in, IN_FRAME_MAX);
-        s->deadline = now_ms() + s->times.handshake_ms;
+        s->deadline = qi_sender_now_ms() + s->times.handshake_ms;
         s->writable = 1;
-        set_state(s, GREETING);
+        qi_sender_set_state(s, QI_GREETING);
     }
-}
-
-static int
-send_auth(struct qi_sender *s)
-{
-    static const char role[] = "app";
-    struct qi_encoder *e = &s->out;
-    uint8_t mac[QI_MAC_SIZE];
-
-    qi_mac_client(s->key, s->their_nonce, s->our_nonce, role, strlen(role), mac);
-    qi_encode_begin(e, QI_MSG_AUTH, ++s->seq, 6);
-    qi_encode_uint_field(e, QI_KEY_AUTH_major, QI_PROTO_MAJOR);
-    qi_encode_uint_field(e, QI_KEY_AUTH_minor, QI_PROTO_MINOR);
-    qi_encode_text_field(e, QI_KEY_AUTH_role, role);
-    qi_encode_key(e, QI_KEY_AUTH_client);
-    char name[64];
-    (void)snprintf(name, sizeof(name), "qtinter %s", s->view.header.qtinter);
-    qi_encode_text(e, name, strlen(name));
-    qi_encode_bytes_field(e, QI_KEY_AUTH_nonce, s->our_nonce, sizeof(s->our_nonce));
-    qi_encode_bytes_field(e, QI_KEY_AUTH_hmac, mac, sizeof(mac));
-    return end_frame(s);
-}
-
-static void
-on_hello(struct qi_sender *s, const struct qi_frame *frame)
-{
-    const struct qi_value *nonce = &frame->fields[QI_KEY_HELLO_nonce];
-
-    if (!qi_frame_text_is(frame, QI_KEY_HELLO_magic, QI_PROTO_MAGIC)
-        || qi_frame_uint(frame, QI_KEY_HELLO_major, 0) != QI_PROTO_MAJOR
-        || nonce->size != QI_NONCE_SIZE
-        || qi_runtime_key(s->client->directory, 1, s->key) != QI_RUNTIME_OK
-        || qi_runtime_random(s->our_nonce, sizeof(s->our_nonce)) != QI_RUNTIME_OK) {
-        refuse(s);
-        return;
-    }
-    memcpy(s->their_nonce, nonce->bytes, QI_NONCE_SIZE);
-    if (send_auth(s) < 0) {
-        refuse(s);
-        return;
-    }
-    set_state(s, PROVING);
-}
-
-static void
-on_welcome(struct qi_sender *s, const struct qi_frame *frame)
-{
-    const struct qi_value *theirs = &frame->fields[QI_KEY_WELCOME_hmac];
-    uint8_t mac[QI_MAC_SIZE];
-
-    qi_mac_server(s->key, s->our_nonce, s->their_nonce, mac);
-    if (theirs->size != QI_MAC_SIZE || !qi_mac_equal(mac, theirs->bytes)) {
-        refuse(s); /* somebody who does not know the key sits on the socket */
-        return;
-    }
-    s->retry_ms = s->times.retry_first_ms;
-    s->refused_ms = s->times.refused_first_ms;
-    s->process_is_due = 1;
-    s->hz = 0;
-    s->stall_ms = 0;
-    s->with_records = 0;
-    memset(&s->stalls, 0, sizeof(s->stalls));
-    memset(s->open_requests, 0, sizeof(s->open_requests));
-    qi_feed_reset(&s->feed);
-    QI_STORE(s->counters.refused, 0);
-    QI_ADD(s->counters.connects, 1);
-    set_state(s, ONLINE);
 }
 
 /* --- input ------------------------------------------------------------------------ */
@@ -520,22 +177,22 @@ on_frame_online(struct qi_sender *s, const struct qi_frame *frame)
 {
     switch (frame->message) {
     case QI_MSG_PING:
-        send_result(s, frame->seq, NULL, NULL);
+        qi_sender_send_result(s, frame->seq, NULL, NULL);
         break;
     case QI_MSG_SET_RATE:
-        on_set_rate(s, frame);
+        qi_sender_on_set_rate(s, frame);
         break;
     case QI_MSG_SET_LEVEL:
-        on_set_level(s, frame);
+        qi_sender_on_set_level(s, frame);
         break;
     case QI_MSG_RESYNC:
-        on_resync(s);
+        qi_sender_on_resync(s);
         break;
     case QI_MSG_CANCEL:
-        on_cancel(s, frame);
+        qi_sender_on_cancel(s, frame);
         break;
     case QI_MSG_STACK:
-        on_stack(s, frame);
+        qi_sender_on_stack(s, frame);
         break;
     case QI_MSG_GOODBYE:
         lose(s);
@@ -543,7 +200,7 @@ on_frame_online(struct qi_sender *s, const struct qi_frame *frame)
     case QI_MSG_HELLO:
     case QI_MSG_WELCOME:
     case QI_MSG_REFUSE:
-        refuse(s);
+        qi_sender_refuse(s);
         break;
     default:
         break; /* nothing for an application */
@@ -560,19 +217,19 @@ on_frame(struct qi_sender *s, const uint8_t *payload, size_t size)
         return;
     }
     if (r < 0 || (qi_message_info(frame.message)->senders & QI_FROM_DAEMON) == 0) {
-        refuse(s);
+        qi_sender_refuse(s);
     }
-    else if (state_of(s) == ONLINE) {
+    else if (state_of(s) == QI_ONLINE) {
         on_frame_online(s, &frame);
     }
-    else if (state_of(s) == GREETING && frame.message == QI_MSG_HELLO) {
-        on_hello(s, &frame);
+    else if (state_of(s) == QI_GREETING && frame.message == QI_MSG_HELLO) {
+        qi_sender_on_hello(s, &frame);
     }
-    else if (state_of(s) == PROVING && frame.message == QI_MSG_WELCOME) {
-        on_welcome(s, &frame);
+    else if (state_of(s) == QI_PROVING && frame.message == QI_MSG_WELCOME) {
+        qi_sender_on_welcome(s, &frame);
     }
     else {
-        refuse(s); /* REFUSE, or something out of turn */
+        qi_sender_refuse(s); /* REFUSE, or something out of turn */
     }
 }
 
@@ -599,7 +256,7 @@ receive(struct qi_sender *s)
         on_frame(s, payload, size);
     }
     if (s->socket >= 0 && r < 0) {
-        refuse(s);
+        qi_sender_refuse(s);
     }
 }
 
@@ -608,7 +265,7 @@ receive(struct qi_sender *s)
 static void
 start_round_if_due(struct qi_sender *s)
 {
-    int64_t now = now_ms();
+    int64_t now = qi_sender_now_ms();
 
     if (s->hz > 0 && now >= s->next_round && qi_feed_is_idle(&s->feed)) {
         qi_feed_start_round(&s->feed, s->with_records);
@@ -622,13 +279,13 @@ make_frame(struct qi_sender *s)
 {
     if (s->process_is_due) {
         s->process_is_due = 0;
-        return send_process(s) == QI_WIRE_OK;
+        return qi_sender_send_process(s) == QI_WIRE_OK;
     }
     start_round_if_due(s);
     if (s->hz == 0) {
         return 0;
     }
-    int r = qi_feed_next(&s->feed, &s->out, ++s->seq, now_ns());
+    int r = qi_feed_next(&s->feed, &s->out, ++s->seq, qi_sender_now_ns());
     if (r > 0) {
         QI_ADD(s->counters.frames, 1);
     }
@@ -638,26 +295,31 @@ make_frame(struct qi_sender *s)
 static void
 check_stalls_if_due(struct qi_sender *s)
 {
-    int64_t now = now_ms();
+    int64_t now = qi_sender_now_ms();
 
     if (s->stall_ms == 0 || now < s->next_stall_check) {
         return;
     }
-    qi_stalls_check(&s->stalls, &s->view, s->client->loop_slots, s->stall_ms * 1000000,
-                    now_ns(), &s->out, ++s->seq);
+    int64_t due =
+        qi_stalls_check(&s->stalls, &s->view, s->client->loop_slots,
+                        s->stall_ms * 1000000, qi_sender_now_ns(), &s->out, ++s->seq);
     int64_t interval = s->stall_ms / 4;
-    s->next_stall_check =
-        now + (interval > MIN_STALL_CHECK_MS ? interval : MIN_STALL_CHECK_MS);
+    interval = interval > MIN_STALL_CHECK_MS ? interval : MIN_STALL_CHECK_MS;
+    /* What runs already is looked at when it reaches the threshold. */
+    int64_t left = due == QI_NEVER ? interval : due / 1000000 + 1 - now;
+    left = left > 1 ? left : 1;
+    s->next_stall_check = now + min_i64(left, interval);
 }
 
 /* 1: there may be more to do at once. */
 static int
 serve(struct qi_sender *s)
 {
-    send_answers(s);
+    qi_sender_send_answers(s);
     check_stalls_if_due(s);
+    qi_sender_serve_stacks(s);
     for (int i = 0; i < FRAMES_PER_TURN; i++) {
-        if (!flush(s) || state_of(s) != ONLINE || !make_frame(s)) {
+        if (!flush(s) || state_of(s) != QI_ONLINE || !make_frame(s)) {
             return 0;
         }
     }
@@ -669,21 +331,21 @@ work(struct qi_sender *s, int *ret_again)
 {
     *ret_again = 0;
     switch (state_of(s)) {
-    case OFFLINE:
-        if (now_ms() >= s->next_try) {
+    case QI_OFFLINE:
+        if (qi_sender_now_ms() >= s->next_try) {
             try_to_connect(s);
         }
         break;
-    case GREETING:
-    case PROVING:
-        if (now_ms() >= s->deadline) {
-            refuse(s);
+    case QI_GREETING:
+    case QI_PROVING:
+        if (qi_sender_now_ms() >= s->deadline) {
+            qi_sender_refuse(s);
         }
         else {
             (void)flush(s);
         }
         break;
-    case ONLINE:
+    case QI_ONLINE:
         *ret_again = serve(s);
         break;
     }
@@ -692,17 +354,18 @@ work(struct qi_sender *s, int *ret_again)
 static int64_t
 next_deadline(const struct qi_sender *s)
 {
-    int64_t next = NEVER;
+    int64_t next = QI_NEVER;
 
     switch (state_of(s)) {
-    case OFFLINE:
+    case QI_OFFLINE:
         return s->next_try;
-    case GREETING:
-    case PROVING:
+    case QI_GREETING:
+    case QI_PROVING:
         return s->deadline;
-    case ONLINE:
+    case QI_ONLINE:
+        next = qi_sender_stacks_deadline(s);
         if (s->stall_ms > 0) {
-            next = s->next_stall_check;
+            next = min_i64(next, s->next_stall_check);
         }
         if (s->hz > 0 && s->writable) {
             next = min_i64(next, s->next_round);
@@ -715,9 +378,9 @@ next_deadline(const struct qi_sender *s)
 static int
 timeout_until(int64_t deadline)
 {
-    int64_t left = deadline == NEVER ? -1 : deadline - now_ms();
+    int64_t left = deadline == QI_NEVER ? -1 : deadline - qi_sender_now_ms();
 
-    if (deadline == NEVER) {
+    if (deadline == QI_NEVER) {
         return -1;
     }
     return left <= 0 ? 0 : (int)min_i64(left, 3600000);
@@ -739,7 +402,7 @@ wanted_events(const struct qi_sender *s)
 {
     short events = 0;
 
-    if (s->out.size < OUT_SIZE / 4) {
+    if (s->out.size < QI_OUT_LOW) {
         events |= POLLIN;
     }
     if (s->out_sent < s->out.size) {
@@ -748,16 +411,29 @@ wanted_events(const struct qi_sender *s)
     return events;
 }
 
+/* Readable when a stack is complete; -1: none is expected, or it would find no room. */
+static int
+stack_event(const struct qi_sender *s)
+{
+    const struct qi_capture *capture = QI_LOAD_ACQUIRE(s->client->capture);
+
+    return capture != NULL && state_of(s) == QI_ONLINE && s->out.size < QI_OUT_LOW
+               ? qi_capture_event(capture)
+               : -1;
+}
+
 static void
 wait_and_receive(struct qi_sender *s, int again)
 {
-    struct pollfd fds[2] = {
+    /* Those that are -1 are left out by poll(). */
+    struct pollfd fds[3] = {
         {.fd = s->wake_ends[0], .events = POLLIN},
-        {.fd = s->socket, .events = s->socket >= 0 ? wanted_events(s) : (short)0}};
+        {.fd = s->socket, .events = s->socket >= 0 ? wanted_events(s) : (short)0},
+        {.fd = stack_event(s), .events = POLLIN}};
     int timeout = again ? 0 : timeout_until(next_deadline(s));
 
     /* A failed poll() has set no events; the loop comes round. */
-    if (poll(fds, s->socket >= 0 ? 2 : 1, timeout) <= 0) {
+    if (poll(fds, 3, timeout) <= 0) {
         return;
     }
     if ((fds[0].revents & POLLIN) != 0) {
@@ -778,18 +454,18 @@ wait_and_receive(struct qi_sender *s, int again)
 static void
 say_goodbye(struct qi_sender *s)
 {
-    if (state_of(s) != ONLINE) {
+    if (state_of(s) != QI_ONLINE) {
         return;
     }
-    send_answers(s);
+    qi_sender_send_answers(s);
     s->next_round = 0;
     while (flush(s) && make_frame(s)) {
         ;
     }
-    if (state_of(s) == ONLINE && s->out_sent == s->out.size) {
+    if (state_of(s) == QI_ONLINE && s->out_sent == s->out.size) {
         qi_encode_begin(&s->out, QI_MSG_GOODBYE, ++s->seq, 1);
         qi_encode_text_field(&s->out, QI_KEY_GOODBYE_reason, "disabled");
-        (void)end_frame(s);
+        (void)qi_sender_end_frame(s);
         (void)flush(s);
     }
 }
@@ -859,12 +535,12 @@ close_ends(int ends[2])
 static int
 prepare(struct qi_sender *s)
 {
-    void *out = malloc(OUT_SIZE);
+    void *out = malloc(QI_OUT_SIZE);
 
     if (out == NULL) {
         return QI_E_NOMEM;
     }
-    qi_encoder_init(&s->out, out, OUT_SIZE);
+    qi_encoder_init(&s->out, out, QI_OUT_SIZE);
     if (qi_view_init(&s->view, s->client->base, s->client->size) < 0
         || qi_feed_init(&s->feed, &s->view, s->client->p.dirty) < 0) {
         return QI_E_NOMEM;
@@ -930,7 +606,7 @@ qi_sender_nudge(struct qi_sender *s)
 int
 qi_sender_stop(struct qi_sender *s, int timeout_ms)
 {
-    int64_t deadline = now_ms() + (timeout_ms > 0 ? timeout_ms : 0);
+    int64_t deadline = qi_sender_now_ms() + (timeout_ms > 0 ? timeout_ms : 0);
     struct pollfd end = {.fd = s->ended_ends[0], .events = POLLIN};
 
     QI_STORE_RELEASE(s->stop, 1);
@@ -970,7 +646,7 @@ qi_sender_stats(struct qi_sender *s, struct qi_client_stats *ret_stats)
     ret_stats->rows = QI_LOAD(s->feed.rows_sent);
     ret_stats->records = QI_LOAD(s->feed.records_sent);
     ret_stats->gaps = QI_LOAD(s->feed.records_lost);
-    ret_stats->connected = QI_LOAD(s->counters.state) == ONLINE;
+    ret_stats->connected = QI_LOAD(s->counters.state) == QI_ONLINE;
     if (ret_stats->connected) {
         state = "connected";
     }

@@ -29,6 +29,39 @@ constexpr int CheckMs = 250;
 constexpr qint64 CheckShare = 50;
 constexpr int FindingsAtOnce = 32;
 constexpr int RefreshMs = 250;
+// Stalls that are kept for tools that come later.
+constexpr qsizetype MaxStalls = 32;
+constexpr size_t MaxStall = 64 * 1024;
+
+// "name (file:line)" of the innermost frame of a STALL; empty if it has none.
+QByteArray
+innermostOf(const qi_frame &frame)
+{
+    const qi_value &frames = frame.fields[QI_KEY_STALL_frames];
+    if (frames.type != QI_VALUE_LIST) {
+        return {};
+    }
+    qi_cursor cursor = qi_cursor_in(&frames);
+    qi_value last = {}, value;
+    while (qi_cursor_next(&cursor, &value)) {
+        last = value;
+    }
+    qi_value file, line, name;
+    uint64_t number = 0;
+    if (last.type != QI_VALUE_LIST) {
+        return {};
+    }
+    cursor = qi_cursor_in(&last);
+    if (!qi_cursor_next(&cursor, &file) || !qi_cursor_next(&cursor, &line)
+        || !qi_cursor_next(&cursor, &name) || file.type != QI_VALUE_TEXT
+        || name.type != QI_VALUE_TEXT || !qi_value_uint(&line, &number)) {
+        return {};
+    }
+    QByteArray path(reinterpret_cast<const char *>(file.bytes), qsizetype(file.size));
+    return QByteArray(reinterpret_cast<const char *>(name.bytes), qsizetype(name.size))
+           + " (" + path.mid(path.lastIndexOf('/') + 1) + ':'
+           + QByteArray::number(quint64(number)) + ')';
+}
 
 } // namespace
 
@@ -92,6 +125,7 @@ Application::take(const qi_frame &frame, QByteArray *error)
     }
     case QI_MSG_STALL:
         takeStall(frame);
+        keepStall(frame);
         Q_EMIT stalled(this,
                        QByteArray(reinterpret_cast<const char *>(frame.body.bytes),
                                   qsizetype(frame.body.length)),
@@ -259,12 +293,30 @@ Application::putRecord(uint64_t number, const qi_record &record, QByteArray *err
 void
 Application::takeStall(const qi_frame &frame)
 {
-    qi_lints_stall(
-        m_lints.get(), mirror(), unsigned(qi_frame_uint(&frame, QI_KEY_STALL_loop, 0)),
-        qi_frame_int(&frame, QI_KEY_STALL_since, 0),
-        qi_frame_int(&frame, QI_KEY_STALL_duration, 0),
-        qi_frame_uint(&frame, QI_KEY_STALL_current, 0), flagOf(frame, QI_KEY_STALL_over));
+    qi_lints_stall(m_lints.get(), mirror(),
+                   unsigned(qi_frame_uint(&frame, QI_KEY_STALL_loop, 0)),
+                   qi_frame_int(&frame, QI_KEY_STALL_since, 0),
+                   qi_frame_int(&frame, QI_KEY_STALL_duration, 0),
+                   qi_frame_uint(&frame, QI_KEY_STALL_current, 0),
+                   flagOf(frame, QI_KEY_STALL_over), innermostOf(frame).constData());
     tellFindings();
+}
+
+// For tools that come while it goes on.
+void
+Application::keepStall(const qi_frame &frame)
+{
+    uint64_t loop = qi_frame_uint(&frame, QI_KEY_STALL_loop, 0);
+
+    if (flagOf(frame, QI_KEY_STALL_over)) {
+        m_stalls.remove(loop);
+    }
+    else if (frame.body.length <= MaxStall
+             && (m_stalls.contains(loop) || m_stalls.size() < MaxStalls)) {
+        m_stalls[loop] = {QByteArray(reinterpret_cast<const char *>(frame.body.bytes),
+                                     qsizetype(frame.body.length)),
+                          frame.body.size};
+    }
 }
 
 void
@@ -298,10 +350,15 @@ Application::tellFindings()
 bool
 Application::takeResult(const qi_frame &frame, QByteArray *error)
 {
-    Answer answer = m_answers.take(frame.seq);
-    if (!answer) {
+    auto place = m_answers.find(frame.seq);
+    if (place == m_answers.end()) {
         *error = "a RESULT that nobody asked for";
         return false;
+    }
+    Answer answer = std::move(*place);
+    m_answers.erase(place);
+    if (!answer) {
+        return true; // it comes too late
     }
     answer(flagOf(frame, QI_KEY_RESULT_ok), textOf(frame, QI_KEY_RESULT_error),
            textOf(frame, QI_KEY_RESULT_value, MaxAnswer));
@@ -367,11 +424,14 @@ Application::sendRate()
 }
 
 void
-Application::request(unsigned message, uint64_t task, int level, const QByteArray &text,
-                     Answer answer)
+Application::request(const Request &request, Answer answer)
 {
     if (m_session == nullptr) {
         answer(false, "the application has ended", {});
+        return;
+    }
+    if (processIsStopped(m_pid)) {
+        answer(false, "the application is stopped (by SIGSTOP or a debugger)", {});
         return;
     }
     if (m_answers.size() >= MaxAnswers) {
@@ -380,27 +440,54 @@ Application::request(unsigned message, uint64_t task, int level, const QByteArra
     }
     uint32_t seq = ++m_seq;
     m_answers.insert(seq, std::move(answer));
-    uint32_t fields = message == QI_MSG_CANCEL  ? 1 + !text.isEmpty()
-                      : message == QI_MSG_STACK ? (task != 0)
-                                                : 1;
-    Frame frame(message, seq, fields);
-    switch (message) {
+    bool isStack = request.message == QI_MSG_STACK;
+    uint32_t fields = request.message == QI_MSG_CANCEL ? 1 + !request.text.isEmpty()
+                      : isStack ? (request.task != 0) + (request.loop != 0)
+                                : 1;
+    Frame frame(request.message, seq, fields);
+    switch (request.message) {
     case QI_MSG_CANCEL:
-        frame.number(QI_KEY_CANCEL_task, task);
-        if (!text.isEmpty()) {
-            frame.text(QI_KEY_CANCEL_message, text);
+        frame.number(QI_KEY_CANCEL_task, request.task);
+        if (!request.text.isEmpty()) {
+            frame.text(QI_KEY_CANCEL_message, request.text);
         }
         break;
     case QI_MSG_STACK:
-        if (task != 0) {
-            frame.number(QI_KEY_STACK_task, task);
+        if (request.task != 0) {
+            frame.number(QI_KEY_STACK_task, request.task);
+        }
+        if (request.loop != 0) {
+            frame.number(QI_KEY_STACK_loop, request.loop);
         }
         break;
     default:
-        frame.number(QI_KEY_SET_LEVEL_level, uint64_t(level));
+        frame.number(QI_KEY_SET_LEVEL_level, uint64_t(request.level));
         break;
     }
     m_session->send(frame.done());
+    bool onLoop = request.message == QI_MSG_CANCEL || (isStack && request.task != 0);
+    QTimer::singleShot(RequestMs, this, [this, seq, onLoop] { giveUp(seq, onLoop); });
+}
+
+// Its answer, should it come, is no surprise.  onLoop: it is the loop that answers.
+void
+Application::giveUp(uint32_t seq, bool onLoop)
+{
+    auto place = m_answers.find(seq);
+    if (place == m_answers.end() || !*place) {
+        return;
+    }
+    Answer answer = std::exchange(*place, nullptr);
+    if (processIsStopped(m_pid)) {
+        answer(false, "the application is stopped (by SIGSTOP or a debugger)", {});
+    }
+    else if (onLoop) {
+        answer(false, "the loop has not run for 5 s: it will do it when it runs again",
+               {});
+    }
+    else {
+        answer(false, "the application has not answered for 5 s", {});
+    }
 }
 
 void
@@ -410,8 +497,11 @@ Application::gone(const QByteArray &cause)
     m_cause = cause;
     const auto answers = std::exchange(m_answers, {});
     for (const Answer &answer : answers) {
-        answer(false, "the application went away", {});
+        if (answer) {
+            answer(false, "the application went away", {});
+        }
     }
+    m_stalls.clear();
     decideCause();
 }
 

@@ -118,9 +118,25 @@ class Application : public QObject, public Peer {
     {
         return m_refreshing.isActive();
     }
-    // A request to it; the answer may never come.
-    void request(unsigned message, uint64_t task, int level, const QByteArray &text,
-                 Answer answer);
+    struct Request {
+        unsigned message = 0;
+        uint64_t task = 0; // 0: the loop's thread
+        uint64_t loop = 0; // its number; 0: the one that has been busy for longest
+        int level = 0;
+        QByteArray text;
+    };
+    // A request to it.  The answer comes in any case, within RequestMs.
+    void request(const Request &request, Answer answer);
+    // A STALL that goes on: the pairs of its body, encoded, and their number.
+    struct Stall {
+        QByteArray fields;
+        uint32_t count = 0;
+    };
+    const QHash<uint64_t, Stall> &
+    stalls() const
+    {
+        return m_stalls;
+    }
     // The session is over.  ended() follows: at once, or when it is known whether the
     // program died; then its segment has been read.
     void gone(const QByteArray &cause);
@@ -131,6 +147,7 @@ class Application : public QObject, public Peer {
     static constexpr unsigned BaseHz = 2;   // while nobody looks
     static constexpr unsigned FreshHz = 20; // from here on the mirror is never old
     static constexpr unsigned StallMs = 100;
+    static constexpr int RequestMs = 5000;
 
   Q_SIGNALS:
     void known(qi::Application *application); // PROCESS came
@@ -148,6 +165,8 @@ class Application : public QObject, public Peer {
     bool takeRecords(const qi_frame &frame, QByteArray *error);
     bool takeResult(const qi_frame &frame, QByteArray *error);
     void takeStall(const qi_frame &frame);
+    void keepStall(const qi_frame &frame);
+    void giveUp(uint32_t seq, bool onLoop);
     bool putRecord(uint64_t number, const qi_record &record, QByteArray *error);
     void checkLints();
     void tellFindings();
@@ -193,8 +212,9 @@ class Application : public QObject, public Peer {
     unsigned m_hz = 0;
     bool m_events = false;
     uint32_t m_seq = 0;
-    int m_looks = 0; // for its death
-    QHash<uint32_t, Answer> m_answers;
+    int m_looks = 0;                   // for its death
+    QHash<uint32_t, Answer> m_answers; // an empty one: it is too late for it
+    QHash<uint64_t, Stall> m_stalls;   // those that go on, by loop
 };
 
 } // namespace qi

@@ -53,6 +53,8 @@ struct woken {
 struct loop_watch {
     uint64_t iterations, callbacks;
     int64_t since;
+    int64_t stalled; /* since when: the last step or callback that was told of */
+    char where[100]; /* " in " and its place, or empty */
 };
 
 struct qi_lints {
@@ -354,19 +356,39 @@ words_of(const struct qi_mirror *m, uint64_t ref)
 
 /*********** what happens ***********/
 
+/* One step or callback may be told of several times: while it stalls the loop, and when
+   it has ended. */
 static void
-blocked(struct qi_lints *l, const struct qi_mirror *m, uint64_t ref, int64_t when,
-        int64_t ns)
+blocked(struct qi_lints *l, const struct qi_mirror *m, unsigned loop, uint64_t ref,
+        int64_t since, int64_t ns, const char *where)
 {
+    struct loop_watch *watch = &l->loops[loop % LOOPS];
+
     if (ns < BLOCKED) {
         return;
     }
-    struct qi_finding *finding = happened(l, QI_LINT_QI101, ref, when);
-    if (finding != NULL && ns >= BLOCKED_LONG && finding->severity != 'E') {
+    struct qi_finding *finding = happened(l, QI_LINT_QI101, ref, since + ns);
+    if (finding == NULL) {
+        return;
+    }
+    if (watch->stalled == since) {
+        finding->count -= finding->count > 1;
+    }
+    else {
+        watch->where[0] = '\0';
+    }
+    watch->stalled = since;
+    if (where != NULL && where[0] != '\0') {
+        finding->changed |= watch->where[0] == '\0';
+        (void)snprintf(watch->where, sizeof(watch->where), " in %.*s", fit(where, 90),
+                       where);
+    }
+    if (ns >= BLOCKED_LONG && finding->severity != 'E') {
         finding->severity = 'E';
         finding->changed = 1;
     }
-    WORD(finding, "%s kept the loop for %" PRId64 " ms", words_of(m, ref).text, ns / MS);
+    WORD(finding, "%s kept the loop for %" PRId64 " ms%s", words_of(m, ref).text, ns / MS,
+         watch->where);
 }
 
 static void
@@ -386,7 +408,8 @@ step_ended(struct qi_lints *l, const struct qi_mirror *m, const struct qi_record
         qi_histogram_add(&l->lag, began > woken->at ? (uint64_t)(began - woken->at) : 0);
         woken->at = 0;
     }
-    blocked(l, m, QI_REF(QI_TASK, record->a), record->ts, (int64_t)record->b);
+    blocked(l, m, record->aux, QI_REF(QI_TASK, record->a), began, (int64_t)record->b,
+            NULL);
 }
 
 /* Nobody took the exception of a task. */
@@ -418,7 +441,8 @@ qi_lints_record(struct qi_lints *l, const struct qi_mirror *m,
         step_ended(l, m, record);
         break;
     case QI_EV_CALLBACK:
-        blocked(l, m, QI_REF(QI_CALLBACK, record->x), record->ts, (int64_t)record->a);
+        blocked(l, m, record->aux, QI_REF(QI_CALLBACK, record->x),
+                record->ts - (int64_t)record->a, (int64_t)record->a, NULL);
         break;
     case QI_EV_TIMER_FIRED:
         qi_histogram_add(&l->late, record->b);
@@ -444,11 +468,11 @@ qi_lints_record(struct qi_lints *l, const struct qi_mirror *m,
 
 void
 qi_lints_stall(struct qi_lints *l, const struct qi_mirror *m, unsigned loop,
-               int64_t since, int64_t duration, uint64_t current, int over)
+               int64_t since, int64_t duration, uint64_t current, int over,
+               const char *where)
 {
-    (void)loop;
     if (!over) { /* how long it was in the end, a record will say */
-        blocked(l, m, current, since + duration, duration);
+        blocked(l, m, loop, current, since, duration, where);
     }
 }
 

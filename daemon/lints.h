@@ -88,9 +88,10 @@ void qi_lints_free(struct qi_lints *lints); /* NULL is fine */
 /* A record that is new, after the rows that came before it. */
 void qi_lints_record(struct qi_lints *lints, const struct qi_mirror *mirror,
                      const struct qi_record *record);
-/* A STALL. */
+/* A STALL; where: the innermost place of its stack, "name (file:line)", or NULL. */
 void qi_lints_stall(struct qi_lints *lints, const struct qi_mirror *mirror, unsigned loop,
-                    int64_t since, int64_t duration, uint64_t current, int over);
+                    int64_t since, int64_t duration, uint64_t current, int over,
+                    const char *where);
 /* So many records were lost on their way. */
 void qi_lints_lost(struct qi_lints *lints, uint64_t count);
 /* Judges all rows; now: ns, a moment up to which they are known to be true. */

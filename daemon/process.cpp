@@ -52,6 +52,13 @@ stateOf(uint64_t pid)
 }
 
 bool
+processIsStopped(uint64_t pid)
+{
+    char state = stateOf(pid);
+    return state == 'T' || state == 't';
+}
+
+bool
 processRuns(uint64_t pid, uint64_t start)
 {
     if (pid == 0 || pid > INT32_MAX || (::kill(pid_t(pid), 0) < 0 && errno == ESRCH)) {

@@ -266,20 +266,24 @@ Tool::change(const qi_frame &frame)
         result(seq, false, "a level is 0 to 4");
         return true;
     }
-    uint64_t task =
-        frame.message == QI_MSG_CANCEL  ? qi_frame_uint(&frame, QI_KEY_CANCEL_task, 0)
-        : frame.message == QI_MSG_STACK ? qi_frame_uint(&frame, QI_KEY_STACK_task, 0)
-                                        : 0;
-    int level = frame.message == QI_MSG_SET_LEVEL
-                    ? int(qi_frame_uint(&frame, QI_KEY_SET_LEVEL_level, 0))
-                    : 0;
-    QByteArray message = frame.message == QI_MSG_CANCEL
-                             ? textOf(frame, QI_KEY_CANCEL_message, 255)
-                             : QByteArray();
+    Application::Request request;
+    request.message = frame.message;
+    switch (frame.message) {
+    case QI_MSG_CANCEL:
+        request.task = qi_frame_uint(&frame, QI_KEY_CANCEL_task, 0);
+        request.text = textOf(frame, QI_KEY_CANCEL_message, 255);
+        break;
+    case QI_MSG_STACK:
+        request.task = qi_frame_uint(&frame, QI_KEY_STACK_task, 0);
+        request.loop = qi_frame_uint(&frame, QI_KEY_STACK_loop, 0);
+        break;
+    default:
+        request.level = int(qi_frame_uint(&frame, QI_KEY_SET_LEVEL_level, 0));
+        break;
+    }
     QPointer<Tool> tool(this);
     application->request(
-        frame.message, task, level, message,
-        [tool, seq](bool ok, const QByteArray &error, const QByteArray &value) {
+        request, [tool, seq](bool ok, const QByteArray &error, const QByteArray &value) {
             if (!tool.isNull()) {
                 tool->result(seq, ok, error, value);
             }
@@ -327,6 +331,7 @@ Tool::subscribe(const qi_frame &frame, QByteArray *error)
         follow(subscription, application);
         if (!followed && follows(application)) {
             tellFindings(application);
+            tellStalls(application);
             application->refresh();
         }
     }
@@ -497,6 +502,14 @@ Tool::tellFindings(Application *application)
     unsigned place = 0;
     while (const qi_finding *finding = qi_lints_next(application->lints(), &place)) {
         found(application, finding);
+    }
+}
+
+void
+Tool::tellStalls(Application *application)
+{
+    for (const Application::Stall &stall : application->stalls()) {
+        stalled(application, stall.fields, stall.count);
     }
 }
 

@@ -34,6 +34,7 @@ class Tool : public QObject, public Peer {
     void applicationChanged(Application *application);
     void applicationDown(Application *application);
     void applicationForgotten(Application *application);
+    void tellStalls(Application *application);
     void stalled(Application *application, const QByteArray &fields, uint32_t count);
 
     void found(Application *application, const qi_finding *finding);

@@ -139,14 +139,29 @@ int qi_client_take_request(qi_client *client, struct qi_request *ret_request);
    8,191 bytes.  LEVEL needs no answer. */
 void qi_client_answer(qi_client *client, uint32_t token, int ok, const char *text);
 
+/*--- stacks of loop threads, by a signal: see client/capture.h ---*/
+
+/* [any] In this order: prepare, faulthandler.register() with the signal and *ret_file,
+   arm.  QI_OK, or negative and the reason in qi_client_last_error(): then none are taken,
+   and nothing else is missing. */
+int qi_client_stacks_prepare(qi_client *client, int signal, int *ret_file);
+int qi_client_stacks_arm(qi_client *client);
+
+/* [any] No signal is sent after it; waits for one that is in flight, 0.1 s at most.
+   Before faulthandler.unregister(), which is to be called if this returns 1. */
+int qi_client_stacks_disarm(qi_client *client);
+
 struct qi_client_stats {
     uint64_t connects;      /* handshakes completed */
     uint64_t frames, bytes; /* sent */
     uint64_t rows, records; /* sent */
     uint64_t gaps;          /* records known to be lost on the way to the daemon */
     uint64_t socket_full;   /* times the socket took nothing */
+    uint64_t stacks;        /* taken of loop threads */
+    int64_t stack_longest;  /* ns that one has taken of its thread's time */
     int connected;
-    char state[32]; /* "off", "connecting", "connected", "refused" */
+    char state[32];           /* "off", "connecting", "connected", "refused" */
+    const char *stacks_state; /* "on", or "off: why" */
 };
 void qi_client_stats(qi_client *client, struct qi_client_stats *ret_stats); /* [any] */
 

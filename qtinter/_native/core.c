@@ -191,6 +191,7 @@ core_exec(PyObject *module)
     }
 #ifdef QI_WITH_INSPECT
     if (PyModule_AddFunctions(module, qi_inspector_functions) < 0
+        || PyModule_AddFunctions(module, qi_stacks_functions) < 0
         || PyModule_AddFunctions(module, qi_segment_functions) < 0) {
         return -1;
     }

@@ -222,16 +222,10 @@ read_options(PyObject *options, struct qi_client_options *ret)
                : 0;
 }
 
-static qi_state *
-state_of(PyObject *module)
+struct qi_probe *
+qi_inspector_probe(PyObject *module)
 {
-    return *(qi_state **)PyModule_GetState(module);
-}
-
-static struct qi_probe *
-probe_of(PyObject *module)
-{
-    struct qi_probe *p = state_of(module)->probe;
+    struct qi_probe *p = qi_inspector_state(module)->probe;
 
     if (p == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "inspection is not enabled");
@@ -242,7 +236,7 @@ probe_of(PyObject *module)
 static PyObject *
 inspect_open(PyObject *module, PyObject *options)
 {
-    qi_state *st = state_of(module);
+    qi_state *st = qi_inspector_state(module);
     struct qi_client_options client_options = {.level = 2, .connect = 1};
 
     if (!PyDict_Check(options)) {
@@ -293,14 +287,14 @@ inspect_close(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "|ii", &timeout_ms, &keep)) {
         return NULL;
     }
-    qi_probe_free(state_of(module), timeout_ms, keep);
+    qi_probe_free(qi_inspector_state(module), timeout_ms, keep);
     Py_RETURN_NONE;
 }
 
 static PyObject *
 inspect_is_open(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(state_of(module)->probe != NULL);
+    return PyBool_FromLong(qi_inspector_state(module)->probe != NULL);
 }
 
 /*********** level, counters, files ***********/
@@ -308,7 +302,7 @@ inspect_is_open(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 inspect_level(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     int level = -1;
 
     if (p == NULL || !PyArg_ParseTuple(args, "|i", &level)) {
@@ -324,7 +318,7 @@ inspect_level(PyObject *module, PyObject *args)
         }
         qi_record(p->client, qi_probe_now(), QI_EV_LEVEL, 0, (uint32_t)level, 0, 0);
         qi_client_set_level(p->client, level);
-        qi_probe_set_level(state_of(module), level);
+        qi_probe_set_level(qi_inspector_state(module), level);
     }
     return PyLong_FromLong(p->level);
 }
@@ -332,7 +326,7 @@ inspect_level(PyObject *module, PyObject *args)
 static PyObject *
 inspect_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     struct qi_client_stats s;
 
     if (p == NULL) {
@@ -340,18 +334,19 @@ inspect_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
     }
     qi_client_stats(p->client, &s);
     return Py_BuildValue(
-        "{sK sK sK sK sK sK sK si ss sn}", "connects", (unsigned long long)s.connects,
-        "frames", (unsigned long long)s.frames, "bytes", (unsigned long long)s.bytes,
-        "rows", (unsigned long long)s.rows, "records", (unsigned long long)s.records,
-        "gaps", (unsigned long long)s.gaps, "socket_full",
+        "{sK sK sK sK sK sK sK si ss sn sK sL ss}", "connects",
+        (unsigned long long)s.connects, "frames", (unsigned long long)s.frames, "bytes",
+        (unsigned long long)s.bytes, "rows", (unsigned long long)s.rows, "records",
+        (unsigned long long)s.records, "gaps", (unsigned long long)s.gaps, "socket_full",
         (unsigned long long)s.socket_full, "connected", s.connected, "state", s.state,
-        "known", (Py_ssize_t)p->known.len);
+        "known", (Py_ssize_t)p->known.len, "stacks", (unsigned long long)s.stacks,
+        "stack_longest", (long long)s.stack_longest, "stacks_state", s.stacks_state);
 }
 
 static PyObject *
 inspect_segment_path(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     return p == NULL ? NULL
                      : PyUnicode_DecodeFSDefault(qi_client_segment_path(p->client));
 }
@@ -359,7 +354,7 @@ inspect_segment_path(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 inspect_dump(PyObject *module, PyObject *path)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     PyObject *bytes = NULL;
 
     if (p == NULL || !PyUnicode_FSConverter(path, &bytes)) {
@@ -504,7 +499,7 @@ check_row(struct qi_probe *p, unsigned long index, unsigned kind)
 static PyObject *
 inspect_row_new(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     unsigned kind;
     PyObject *loop;
     PyObject *values = NULL;
@@ -515,7 +510,7 @@ inspect_row_new(PyObject *module, PyObject *args)
         || !PyArg_ParseTuple(args, "IO|O!", &kind, &loop, &PyDict_Type, &values)) {
         return NULL;
     }
-    if (PyObject_TypeCheck(loop, state_of(module)->LoopType)
+    if (PyObject_TypeCheck(loop, qi_inspector_state(module)->LoopType)
         && qi_probe_view(p, (LoopObject *)loop)) {
         number = ((LoopObject *)loop)->view.number;
     }
@@ -533,7 +528,7 @@ inspect_row_new(PyObject *module, PyObject *args)
 static PyObject *
 inspect_row_set(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     unsigned kind;
     unsigned long index;
     PyObject *values;
@@ -549,7 +544,7 @@ inspect_row_set(PyObject *module, PyObject *args)
 static PyObject *
 inspect_row_retire(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     unsigned kind;
     unsigned long index;
 
@@ -565,7 +560,7 @@ inspect_row_retire(PyObject *module, PyObject *args)
 static PyObject *
 inspect_record(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     unsigned kind, x;
     PyObject *loop;
     unsigned long long a, b;
@@ -574,7 +569,7 @@ inspect_record(PyObject *module, PyObject *args)
     if (p == NULL || !PyArg_ParseTuple(args, "IOIKK", &kind, &loop, &x, &a, &b)) {
         return NULL;
     }
-    if (PyObject_TypeCheck(loop, state_of(module)->LoopType)) {
+    if (PyObject_TypeCheck(loop, qi_inspector_state(module)->LoopType)) {
         number = ((LoopObject *)loop)->view.number;
     }
     qi_probe_note(p, qi_probe_now(), kind, number, x, a, b);
@@ -586,14 +581,14 @@ inspect_record(PyObject *module, PyObject *args)
 static PyObject *
 inspect_text(PyObject *module, PyObject *text)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     return p == NULL ? NULL : PyLong_FromUnsignedLong(qi_name_text(p, text));
 }
 
 static PyObject *
 inspect_code(PyObject *module, PyObject *callable)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
 
     if (p == NULL) {
         return NULL;
@@ -608,7 +603,7 @@ inspect_code(PyObject *module, PyObject *callable)
 static PyObject *
 inspect_known(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     PyObject *object;
     unsigned kind;
     unsigned long long id;
@@ -628,7 +623,7 @@ inspect_known(PyObject *module, PyObject *args)
 static PyObject *
 inspect_forget(PyObject *module, PyObject *object)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
 
     if (p == NULL) {
         return NULL;
@@ -641,17 +636,18 @@ inspect_forget(PyObject *module, PyObject *object)
 static PyObject *
 inspect_task(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     PyObject *loop, *task;
 
     if (p == NULL
-        || !PyArg_ParseTuple(args, "O!O", state_of(module)->LoopType, &loop, &task)) {
+        || !PyArg_ParseTuple(args, "O!O", qi_inspector_state(module)->LoopType, &loop,
+                             &task)) {
         return NULL;
     }
     struct qi_known *known = qi_known_find(&p->known, task);
     if (known == NULL) {
         qi_probe_task_made((LoopObject *)loop, task, NULL);
-        if (state_of(module)->probe != p) {
+        if (qi_inspector_state(module)->probe != p) {
             Py_RETURN_NONE;
         }
         known = qi_known_find(&p->known, task);
@@ -667,8 +663,8 @@ inspect_task(PyObject *module, PyObject *args)
 static PyObject *
 inspect_adopt_tasks(PyObject *module, PyObject *args)
 {
-    qi_state *st = state_of(module);
-    struct qi_probe *p = probe_of(module);
+    qi_state *st = qi_inspector_state(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     PyObject *loop, *tasks;
 
     if (p == NULL
@@ -690,11 +686,12 @@ inspect_adopt_tasks(PyObject *module, PyObject *args)
 static PyObject *
 inspect_adopt_running(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     PyObject *loop, *task;
 
     if (p == NULL
-        || !PyArg_ParseTuple(args, "O!O", state_of(module)->LoopType, &loop, &task)) {
+        || !PyArg_ParseTuple(args, "O!O", qi_inspector_state(module)->LoopType, &loop,
+                             &task)) {
         return NULL;
     }
     qi_probe_adopt_running((LoopObject *)loop, task);
@@ -705,11 +702,12 @@ inspect_adopt_running(PyObject *module, PyObject *args)
 static PyObject *
 inspect_task_gone(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     PyObject *loop, *task;
 
     if (p == NULL
-        || !PyArg_ParseTuple(args, "O!O", state_of(module)->LoopType, &loop, &task)) {
+        || !PyArg_ParseTuple(args, "O!O", qi_inspector_state(module)->LoopType, &loop,
+                             &task)) {
         return NULL;
     }
     qi_probe_task_gone((LoopObject *)loop, task);
@@ -721,7 +719,7 @@ inspect_task_gone(PyObject *module, PyObject *args)
 static PyObject *
 inspect_step(PyObject *module, PyObject *args)
 {
-    qi_state *st = state_of(module);
+    qi_state *st = qi_inspector_state(module);
     struct qi_probe *p = st->observed;
     uint64_t session = p == NULL ? 0 : p->session;
     PyObject *loop, *task, *coro, *step;
@@ -750,7 +748,7 @@ inspect_step(PyObject *module, PyObject *args)
 static PyObject *
 inspect_cause(PyObject *module, PyObject *args)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
     unsigned kind;
     unsigned long long id;
 
@@ -767,12 +765,12 @@ inspect_cause(PyObject *module, PyObject *args)
 static PyObject *
 inspect_current(PyObject *module, PyObject *loop)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
 
     if (p == NULL) {
         return NULL;
     }
-    if (!PyObject_TypeCheck(loop, state_of(module)->LoopType)) {
+    if (!PyObject_TypeCheck(loop, qi_inspector_state(module)->LoopType)) {
         return Py_BuildValue("(iK)", 0, 0ULL);
     }
     uint64_t current = ((LoopObject *)loop)->view.current;
@@ -784,86 +782,16 @@ inspect_current(PyObject *module, PyObject *loop)
 static PyObject *
 inspect_adopt_loop(PyObject *module, PyObject *loop)
 {
-    struct qi_probe *p = probe_of(module);
+    struct qi_probe *p = qi_inspector_probe(module);
 
     if (p == NULL) {
         return NULL;
     }
-    if (!PyObject_TypeCheck(loop, state_of(module)->LoopType)) {
+    if (!PyObject_TypeCheck(loop, qi_inspector_state(module)->LoopType)) {
         PyErr_SetString(PyExc_TypeError, "not a loop of qtinter");
         return NULL;
     }
     return qi_probe_adopt_loop((LoopObject *)loop) < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-/*********** requests from outside ***********/
-
-/* A task by its id; borrowed. */
-static PyObject *
-task_by_id(struct qi_probe *p, uint64_t id)
-{
-    for (size_t i = 0; i < p->known.capacity; i++) {
-        const struct qi_known *known = &p->known.entries[i];
-        if (known->object != NULL && known->ref == QI_REF(QI_TASK, id)) {
-            return (PyObject *)known->object;
-        }
-    }
-    return NULL;
-}
-
-/* Runs answer(kind, task or None, message, level) and sends its text. */
-static void
-serve(struct qi_probe *p, const struct qi_request *request)
-{
-    static const char *const kinds[] = {"", "cancel", "level", "stack"};
-    int is_level = request->kind == QI_REQUEST_LEVEL;
-    PyObject *task =
-        is_level || request->task == 0 ? Py_None : task_by_id(p, request->task);
-    PyObject *text = NULL;
-
-    if (task == NULL) {
-        qi_client_answer(p->client, request->token, 0, "there is no such task any more");
-        return;
-    }
-    Py_INCREF(task);
-    qi_probe_hold(p);
-    if (p->answer != NULL && p->answer != Py_None) {
-        text = PyObject_CallFunction(p->answer, "sOsi", kinds[request->kind], task,
-                                     request->message, request->level);
-    }
-    const char *utf8 =
-        text != NULL && PyUnicode_Check(text) ? PyUnicode_AsUTF8(text) : NULL;
-    if (is_level) {
-        /* needs no answer */
-    }
-    else if (utf8 != NULL) {
-        qi_client_answer(p->client, request->token, 1, utf8);
-    }
-    else {
-        qi_client_answer(p->client, request->token, 0,
-                         "the application could not answer");
-    }
-    PyErr_Clear(); /* nothing of a tool's request reaches the user's program */
-    Py_XDECREF(text);
-    Py_DECREF(task);
-    (void)qi_probe_let_go(p);
-}
-
-void
-qi_probe_woken(LoopObject *self)
-{
-    qi_state *st = self->st;
-    struct qi_request request;
-    int budget = 16;
-
-    while (st->probe != NULL && budget-- > 0
-           && qi_client_take_request(st->probe->client, &request)) {
-        PyObject *exc = PyErr_Occurred() ? qi_take_exception() : NULL;
-        serve(st->probe, &request);
-        if (exc != NULL) {
-            qi_raise_exception(exc);
-        }
-    }
 }
 
 /*********** table ***********/

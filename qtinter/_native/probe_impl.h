@@ -71,8 +71,18 @@ struct qi_probe {
 extern uint64_t qi_probe_sessions; /* counts them; guarded by the GIL */
 
 extern PyMethodDef qi_inspector_functions[];
+extern PyMethodDef qi_stacks_functions[];  /* inspector_requests.c */
 extern PyMethodDef qi_segment_functions[]; /* segment_py.c */
 int qi_trace_init(PyObject *module);  /* trace_py.c: 0 or -1 */
+
+/* Of the module that a function of _core was called on.  The probe: NULL and RuntimeError
+   while inspection is off. */
+static inline qi_state *
+qi_inspector_state(PyObject *module)
+{
+    return *(qi_state **)PyModule_GetState(module);
+}
+struct qi_probe *qi_inspector_probe(PyObject *module);
 
 void qi_probe_free(qi_state *st, int timeout_ms, int keep);
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, _probe
 from .._version import __version__
-from . import _record
+from . import _record, _stacks
 from ._observer import Observer
 from ._record import flight, record, save
 
@@ -59,6 +59,7 @@ def enable(
     directory: str | os.PathLike[str] | None = None,
     ring: int | None = None,
     connect: bool = True,
+    stack_signal: int | None = None,
 ) -> None:
     """Begin to show the loops of this process; if they are shown, change the level.
 
@@ -71,6 +72,10 @@ def enable(
         ``$XDG_RUNTIME_DIR/qtinter`` or ``/tmp/qtinter-UID``.
     :param ring: how many events are kept, a power of two; 65,536 by default (2 MiB).
     :param connect: look for a daemon.  Without, only the segment is written.
+    :param stack_signal: the signal by which the stack of a loop's thread is taken that
+        hangs; 0: none.  By default ``$QTINTER_INSPECT_SIGNAL`` (a number or a name),
+        else ``SIGRTMAX - 3``.  If it is in use there are no such stacks:
+        ``statistics()["stacks_state"]`` says so.
     :raises ValueError: an argument is out of range.
     :raises OSError: the segment cannot be made.
 
@@ -83,6 +88,7 @@ def enable(
     if _core.inspect_is_open():
         _set_level(level)
         return
+    number = _stacks.number_of(stack_signal)
     binding, qt = _loaded_binding()
     _core.inspect_open(
         {
@@ -100,6 +106,8 @@ def enable(
             "answer": _answer,
         }
     )
+    if connect:
+        _stacks.begin(number)
     _probe.active = Observer()
     atexit.register(_disable_at_exit)
     _watch_forks()
@@ -114,6 +122,7 @@ def disable() -> None:
 def _close(timeout_ms: int, keep: bool) -> None:
     atexit.unregister(_disable_at_exit)
     _drop_observer()
+    _stacks.end()
     _core.inspect_close(timeout_ms, int(keep))
 
 
@@ -147,6 +156,9 @@ def _watch_forks() -> None:
 def _forget_in_child() -> None:
     # The segment is the parent's; a child that wants to be shown calls enable().
     if _core.inspect_is_open():
+        observer, _probe.active = _probe.active, None
+        if observer is not None:
+            observer.on = False  # not close(): its rows are not there any more
         _close(timeout_ms=0, keep=False)
 
 
@@ -162,9 +174,15 @@ def is_enabled() -> bool:
 def statistics() -> dict[str, Any]:
     """What the client did: connections, frames, bytes, rows, records, gaps, its state.
 
+    Of the stacks taken by a signal: ``stacks``, how many; ``stack_longest``, the most
+    nanoseconds that one took of its thread's time; ``stacks_state``, ``"on"`` or why not.
+
     :raises RuntimeError: inspection is not enabled.
     """
-    return _core.inspect_stats()
+    found = _core.inspect_stats()
+    if _stacks.reason:
+        found["stacks_state"] = f"off: {_stacks.reason}"
+    return found
 
 
 def segment_path() -> str:

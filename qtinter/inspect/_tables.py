@@ -325,6 +325,9 @@ MESSAGES = {
             3: ("current", "u", True),
             4: ("stack", "s", False),
             5: ("over", "b", True),
+            6: ("frames", "l", False),
+            7: ("sample", "u", False),
+            8: ("steady", "u", False),
         },
     ),
     20: (

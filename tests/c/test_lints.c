@@ -184,9 +184,9 @@ test_stalls(void)
     struct scene s = make();
     uint64_t ref = QI_REF(QI_TASK, 7);
 
-    qi_lints_stall(s.lints, s.mirror, 1, s.now, 500 * MS, ref, 1); /* it is over */
+    qi_lints_stall(s.lints, s.mirror, 1, s.now, 500 * MS, ref, 1, NULL); /* it is over */
     CHECK(finding(&s, QI_LINT_QI101) == NULL);
-    qi_lints_stall(s.lints, s.mirror, 1, s.now, 500 * MS, ref, 0);
+    qi_lints_stall(s.lints, s.mirror, 1, s.now, 500 * MS, ref, 0, NULL);
     CHECK(finding(&s, QI_LINT_QI101) != NULL);
     CHECK(strstr(finding(&s, QI_LINT_QI101)->text, "500 ms") != NULL);
     finish(&s);

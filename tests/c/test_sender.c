@@ -1,9 +1,8 @@
-/* test_sender.c - the promises of sender.h, feed.h and stalls.h, against a fake daemon.
+/* test_sender.c - the promises of sender.h and feed.h, against a fake daemon.
  */
 #include "qi_test.h"
 
-#include "client_internal.h"
-#include "fake_daemon.h"
+#include "fake_pair.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -12,71 +11,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char directory[64];
-static struct fake_daemon daemon_;
-
-/* Long enough for a loaded machine, short enough for a test. */
-static const struct qi_sender_times quick = {.retry_first_ms = 1,
-                                             .retry_max_ms = 20,
-                                             .refused_first_ms = 1,
-                                             .refused_max_ms = 20,
-                                             .handshake_ms = 20000};
-
-static qi_client *
-open_client(int ring_count, int control, const struct qi_sender_times *times)
-{
-    struct qi_client_options options = {.name = "test",
-                                        .directory = directory,
-                                        .level = 2,
-                                        .control = control,
-                                        .connect = 1,
-                                        .ring_count = ring_count,
-                                        .qtinter = "1.2.3",
-                                        .python = "3.x"};
-    qi_client *c = NULL;
-
-    CHECK_INT(qi_client_open_timed(&options, times, &c), QI_OK);
-    return c;
-}
-
-static void
-wait_for_state(qi_client *c, const char *state)
-{
-    struct qi_client_stats stats;
-
-    for (int i = 0; i < FAKE_WAIT_MS; i++) {
-        qi_client_stats(c, &stats);
-        if (strcmp(stats.state, state) == 0) {
-            return;
-        }
-        usleep(1000); /* nobody tells: the state is for people */
-    }
-    CHECK(0 && "the state did not come");
-}
-
-/* A connected pair, and the snapshot taken. */
-static qi_client *
-connected(int ring_count, int control, unsigned hz, int events)
-{
-    qi_client *c;
-
-    fake_listen(&daemon_);
-    c = open_client(ring_count, control, &quick);
-    fake_accept(&daemon_);
-    if (hz > 0) {
-        fake_set_rate(&daemon_, hz, events, 0);
-        fake_until(&daemon_, QI_MSG_SNAP_END);
-    }
-    return c;
-}
-
-static void
-done(qi_client *c)
-{
-    qi_client_close(c, FAKE_WAIT_MS, 0);
-    fake_stop(&daemon_);
-}
 
 static uint32_t
 new_task(qi_client *c, uint64_t *ret_id)
@@ -793,54 +727,6 @@ a_level_is_in_force_at_once(void)
     done(c);
 }
 
-/* --- stalls --- */
-
-static void
-set_busy(qi_client *c, uint32_t index, unsigned state, int64_t since)
-{
-    struct qi_slot *slot = qi_row_begin(c, index);
-
-    QI_PUT(slot->state, state);
-    QI_PUT(slot->row.loop_.current, QI_REF(QI_TASK, 8));
-    QI_PUT(slot->row.loop_.busy_since, since);
-    qi_row_end(c, index);
-}
-
-static void
-a_stall_is_told_at_its_start_and_its_end(void)
-{
-    qi_client *c = connected(0, 0, 0, 0);
-    uint32_t index = qi_row_new(c, QI_LOOP, 1, NULL);
-
-    /* Long ago, so that the threshold is passed whatever the clock says. */
-    set_busy(c, index, QI_LOOP_BUSY, 5);
-    fake_set_rate(&daemon_, 0, 0, 40);
-    fake_until(&daemon_, QI_MSG_STALL);
-    CHECK_INT(daemon_.stalls, 1);
-    CHECK_INT(daemon_.stall_since, 5);
-    CHECK(qi_frame_uint(&daemon_.frame, QI_KEY_STALL_current, 0) == QI_REF(QI_TASK, 8));
-    set_busy(c, index, QI_LOOP_BUSY, 9);
-    fake_until(&daemon_, QI_MSG_STALL);
-    CHECK_INT(daemon_.stalls_over, 1);
-    CHECK_INT(daemon_.stall_since, 5);
-    CHECK_INT(qi_frame_int(&daemon_.frame, QI_KEY_STALL_duration, 0), 4);
-    fake_until(&daemon_, QI_MSG_STALL);
-    CHECK_INT(daemon_.stalls, 2);
-    CHECK_INT(daemon_.stall_since, 9);
-    /* A modal function is no stall: the one before is over, and there is no other. */
-    set_busy(c, index, QI_LOOP_NESTED, 11);
-    fake_until(&daemon_, QI_MSG_STALL);
-    CHECK_INT(daemon_.stalls_over, 2);
-    set_busy(c, index, QI_LOOP_BUSY, 13);
-    fake_until(&daemon_, QI_MSG_STALL);
-    CHECK_INT(daemon_.stalls, 3);
-    CHECK_INT(daemon_.stall_since, 13);
-    qi_row_retire(c, index, QI_LOOP_IS_CLOSED);
-    fake_until(&daemon_, QI_MSG_STALL);
-    CHECK_INT(daemon_.stalls_over, 3);
-    done(c);
-}
-
 /* --- the end, signals, fork --- */
 
 static void
@@ -973,21 +859,10 @@ an_exit_without_close_does_not_hang(void)
     fake_stop(&daemon_);
 }
 
-static void
-remove_directory(void)
-{
-    char command[128];
-
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    CHECK_INT(system(command), 0);
-}
-
 int
 main(void)
 {
-    strcpy(directory, "/tmp/qi-test-XXXXXX");
-    CHECK(mkdtemp(directory) != NULL);
-    fake_init(&daemon_, directory);
+    pair_begin();
     RUN(it_connects_when_a_daemon_appears);
     RUN(process_comes_first_and_nothing_more_unasked);
     RUN(a_mute_daemon_is_given_up_and_tried_again);
@@ -1013,12 +888,11 @@ main(void)
     RUN(too_many_requests_are_refused);
     RUN(without_control_nothing_is_cancelled);
     RUN(a_level_is_in_force_at_once);
-    RUN(a_stall_is_told_at_its_start_and_its_end);
     RUN(the_end_tells_what_changed_last_and_goodbye);
     RUN(an_end_in_the_middle_of_the_handshake_is_quick);
     RUN(all_signals_are_blocked_in_the_thread);
     RUN(a_forked_child_does_not_hold_the_connection);
     RUN(an_exit_without_close_does_not_hang);
-    remove_directory();
+    pair_end();
     return 0;
 }

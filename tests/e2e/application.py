@@ -9,6 +9,8 @@ import os
 import sys
 import time
 
+import hangs
+
 import qtinter
 import qtinter.inspect
 from qtinter.bindings import QtCore
@@ -64,6 +66,8 @@ class Program:
 
     def read(self):
         for line in os.read(0, 4096).decode().splitlines():
+            if not line:
+                continue  # it came too late for somebody who hung
             verb, *words = line.split()
             answer = getattr(self, "do_" + verb)(*words)
             print(answer or "done", flush=True)
@@ -92,6 +96,13 @@ class Program:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             pass
+
+    def do_hang(self, kind):
+        """Hangs in a way of hangs.py until there is an empty line to read."""
+        self.loop.call_soon(self.hang, kind)
+
+    def hang(self, kind):
+        print(getattr(hangs, "hang_" + kind)() or "went on", flush=True)
 
     def do_state(self):
         return qtinter.inspect.statistics()["state"]
