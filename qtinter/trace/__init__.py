@@ -1,0 +1,1 @@
+"""Reading what the loops of a program did: recordings, and segments."""

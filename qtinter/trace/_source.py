@@ -1,0 +1,204 @@
+"""Where a recording comes from: a trace file, a segment, or lists.
+
+A source hands out what was recorded, unchanged; what it means is for
+:class:`qtinter.trace.Trace` and the exporters.  Times are nanoseconds of the monotonic
+clock of the recorded process; ``info["wall0"]`` is the time of day at
+``info["mono0"]``.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import os
+import struct
+import time
+from typing import Any, Iterable, Iterator, List, Tuple
+
+from .. import _core
+
+# kind, id, state, loop, and the columns of proto/entities.def.
+RowList = List[Any]
+# (number since the segment was made, ts, kind, loop, x, a, b), see proto/records.def.
+Record = Tuple[int, int, int, int, int, int, int]
+
+_RECORD = struct.Struct("<qHHIQQ")  # as in the file and in the segment
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """Records that are missing, and when they were made (0: not known)."""
+
+    first: int
+    count: int
+    cause: str
+    t0: int
+    t1: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """What was noticed while recording: kind "stall" or "lint", and its fields."""
+
+    ts: int
+    kind: str
+    fields: dict[str, Any]
+
+
+class Source(abc.ABC):
+    """What a recording holds.
+
+    :ivar info: of the process: ``pid``, ``name``, ``start``, ``mono0``, ``wall0``,
+        ``level``, ``last`` (the latest time in it), and what else is known.
+    :ivar entries: intern entries, as :attr:`qtinter.inspect.model.Process.entries`.
+    :ivar gaps: what is missing, oldest first.
+    :ivar notes: stalls and lints, oldest first.
+    :ivar problems: what could not be read, one line each.
+    """
+
+    info: dict[str, Any]
+    entries: dict[int, Any]
+    gaps: list[Gap]
+    notes: list[Note]
+    problems: list[str]
+
+    @abc.abstractmethod
+    def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
+        """The states that were kept, oldest first: (ts, rows)."""
+
+    @abc.abstractmethod
+    def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
+        """The records with t0 <= ts <= t1, oldest first; holds one chunk at a time."""
+
+
+class ListSource(Source):
+    """A recording that is in memory already.
+
+    :param records: (ts, kind, loop, x, a, b) each.
+    :param keyframes: (ts, rows) each.
+    :param first: number of the first record.
+    """
+
+    def __init__(
+        self,
+        info: dict[str, Any],
+        entries: dict[int, Any],
+        records: Iterable[tuple[int, int, int, int, int, int]],
+        keyframes: Iterable[tuple[int, list[RowList]]] = (),
+        *,
+        first: int = 0,
+        gaps: Iterable[Gap] = (),
+        notes: Iterable[Note] = (),
+        problems: Iterable[str] = (),
+    ) -> None:
+        self._records = list(records)
+        self._keyframes = list(keyframes)
+        self._first = first
+        self.info = dict(info)
+        self.entries = entries
+        self.gaps = list(gaps)
+        self.notes = list(notes)
+        self.problems = list(problems)
+        times = [ts for ts, _ in self._keyframes[-1:]]
+        times += [record[0] for record in self._records[-1:]]
+        self.info.setdefault("mono0", self._records[0][0] if self._records else 0)
+        self.info.setdefault("wall0", 0)
+        self.info.setdefault("last", max(times, default=self.info["mono0"]))
+
+    def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
+        return iter(self._keyframes)
+
+    def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
+        for number, record in enumerate(self._records, self._first):
+            if (t0 is None or record[0] >= t0) and (t1 is None or record[0] <= t1):
+                yield (number, *record)
+
+
+class SegmentSource(ListSource):
+    """What a segment still holds: the last records, and the state at its end.
+
+    :raises OSError: the file cannot be opened.
+    :raises ValueError: it is no segment, or is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        from ..inspect.segment import is_running
+
+        data: dict[str, Any] = _core.inspect_read_segment(os.fspath(path))
+        info, records, first = data["header"], data["records"], data["first"]
+        if is_running(info["pid"], info["start"]):
+            ts = time.monotonic_ns()  # of this machine, as the segment is
+        else:
+            ts = max([info["mono0"]] + [record[0] for record in records[-1:]])
+        gaps = []
+        if first:
+            until = records[0][0] if records else ts
+            gaps.append(Gap(0, first, "ring", info["mono0"], until))
+        if data["lost"]:
+            gaps.append(Gap(first, data["lost"], "ring", 0, 0))
+        problems = []
+        if data["torn"]:
+            problems.append(f"{data['torn']} rows were being written when it was read")
+        super().__init__(
+            dict(info, segment=os.fspath(path)),
+            data["entries"],
+            records,
+            [(ts, data["rows"])],
+            first=first,
+            gaps=gaps,
+            problems=problems,
+        )
+
+
+class TraceSource(Source):
+    """A trace file; a chunk of it is read when it is needed.
+
+    :raises OSError: the file cannot be opened.
+    :raises ValueError: it is no trace, or one of a later major version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        core: Any = _core
+        self._reader = core.TraceReader(os.fspath(path))
+        self._chunks = self._reader.chunks
+        self.info = dict(self._reader.header)
+        self.info["last"] = max(
+            [self.info["mono0"]] + [chunk[2] for chunk in self._chunks]
+        )
+        self.entries = {}
+        self.gaps = []
+        self.notes = []
+        self.problems = list(self._reader.problems)
+        for index in range(len(self._chunks)):
+            chunk = self._reader.read(index)
+            self.entries.update((ident, value) for ident, _, value in chunk["entries"])
+            self.gaps.extend(Gap(*gap) for gap in chunk["gaps"])
+            self.notes.extend(Note(*note) for note in chunk["notes"])
+        self.problems += self._reader.problems[len(self.problems) :]
+
+    def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
+        for index in range(len(self._chunks)):
+            chunk = self._reader.read(index)
+            yield chunk["state_ts"], chunk["rows"]
+
+    def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
+        for index, (_, begins, ends, *_rest) in enumerate(self._chunks):
+            if (t0 is not None and ends < t0) or (t1 is not None and begins > t1):
+                continue
+            chunk = self._reader.read(index)
+            number = chunk["first"]
+            for ts, kind, loop, x, a, b in _RECORD.iter_unpack(chunk["records"]):
+                if (t0 is None or ts >= t0) and (t1 is None or ts <= t1):
+                    yield number, ts, kind, loop, x, a, b
+                number += 1
+
+
+def open_source(path: str | os.PathLike[str]) -> Source:
+    """The source for a file, by what the file is and not by its name.
+
+    :raises OSError: the file cannot be opened.
+    :raises ValueError: it is neither a trace nor a segment, or is damaged.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(8)
+    return SegmentSource(path) if magic == b"QTINSEG1" else TraceSource(path)
