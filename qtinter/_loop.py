@@ -28,9 +28,8 @@ from asyncio import (
 )
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NoReturn
 
-from . import _core, _probe
+from . import _core, _probe, _streams
 from ._interrupts import SignalListening
-from ._streams import read_pipe_transport, socket_transport
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -490,7 +489,7 @@ class QiBaseSelectorEventLoop(
     ) -> Any:
         if _REFUSES_DESCRIPTORS_IN_USE:
             self._ensure_fd_no_transport(sock)  # type: ignore[attr-defined]
-        return socket_transport()(self, sock, protocol, waiter, **options)
+        return _streams.socket_transport()(self, sock, protocol, waiter, **options)
 
 
 class QiSelectorEventLoop(QiBaseSelectorEventLoop, asyncio.SelectorEventLoop):
@@ -499,7 +498,7 @@ class QiSelectorEventLoop(QiBaseSelectorEventLoop, asyncio.SelectorEventLoop):
     :param selector: See :class:`QiBaseSelectorEventLoop`.
     """
 
-    if sys.platform != "win32":
+    if _streams.IS_HOT:
 
         def _make_read_pipe_transport(
             self,
@@ -509,7 +508,9 @@ class QiSelectorEventLoop(QiBaseSelectorEventLoop, asyncio.SelectorEventLoop):
             *args: Any,
             **options: Any,
         ) -> Any:
-            return read_pipe_transport()(self, pipe, protocol, waiter, *args, **options)
+            return _streams.read_pipe_transport()(
+                self, pipe, protocol, waiter, *args, **options
+            )
 
 
 @contextlib.contextmanager

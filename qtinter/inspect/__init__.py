@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import io
 import os
 import platform
 import sys
@@ -175,7 +174,8 @@ def statistics() -> dict[str, Any]:
     """What the client did: connections, frames, bytes, rows, records, gaps, its state.
 
     Of the stacks taken by a signal: ``stacks``, how many; ``stack_longest``, the most
-    nanoseconds that one took of its thread's time; ``stacks_state``, ``"on"`` or why not.
+    nanoseconds that one took of its thread's time; ``stacks_state``, ``"on"`` or why
+    not.
 
     :raises RuntimeError: inspection is not enabled.
     """
@@ -295,11 +295,10 @@ def _answer(kind: str, task: Any, message: str, level: int) -> str:
             9,
         ) else task.cancel()
         return "cancelled"
-    out = io.StringIO()
     if task is not None:
-        task.print_stack(file=out)
-    else:
-        import traceback
+        from ._awaits import task_stack
 
-        traceback.print_stack(file=out)
-    return out.getvalue()
+        return task_stack(task)
+    import traceback
+
+    return "".join(traceback.format_stack())

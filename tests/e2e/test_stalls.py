@@ -63,8 +63,9 @@ def test_the_stack_of_a_hang(application, known, run, kind):
             assert text.startswith("Stack of the thread of loop 1 ")
             assert f"in hang_{kind}\n" in text
             application.send("")
-            while not (last := await told.__anext__())["over"]:
-                pass
+            last = await told.__anext__()
+            while not last["over"]:
+                last = await told.__anext__()
             assert last["since"] == first["since"]
             # The finding says where.
             lints = await feed.request("LINTS", pid=application.pid)

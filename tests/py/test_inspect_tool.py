@@ -66,6 +66,8 @@ class FakeFeed:
     def __init__(self, process, changes=()):
         self.processes = {process.info["pid"]: process}
         self.subscriptions = []
+        self.requests = []
+        self.answers = {}
         self._changes = changes
 
     async def __aenter__(self):
@@ -79,6 +81,13 @@ class FakeFeed:
 
     async def subscribe(self, pid, **options):
         self.subscriptions.append((pid, options))
+
+    async def request(self, name, **fields):
+        self.requests.append((name, fields))
+        answer = self.answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def __aiter__(self):
         for change in self._changes:
@@ -139,6 +148,7 @@ def test_task(fake, process, capsys):
 
 def test_pid(fake, process, capsys):
     assert cli.main(["ps", "--pid", str(process.info["pid"])]) == 0
+    assert cli.main(["ps", str(process.info["pid"])]) == 0
     assert cli.main(["ps", "--pid", "1"]) == 3
     assert "no application with pid 1" in capsys.readouterr().err
 
@@ -164,7 +174,9 @@ def test_exit_codes(monkeypatch, capsys, error, code):
     assert out.out == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["task"], ["task", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["task"], ["task", "x"], ["ps", "-f", "age >"]]
+)
 def test_wrong_use(arguments, capsys):
     with pytest.raises(SystemExit) as exit_info:
         cli.main(arguments)
@@ -245,3 +257,184 @@ def test_a_reader_that_goes_away(segment):
     )
     os.close(writing)
     assert (process.returncode, process.stderr) == (0, b"")
+
+
+# --- filters, order, forms -----------------------------------------------------------
+
+
+def test_filter_and_sort(fake, process, capsys):
+    assert cli.main(["ps", "-f", 'name=="[waits]" and wait.kind==signal']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert "[waits]" in lines[1]
+    assert cli.main(["ps", "--json", "--sort", "id"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    ids = [row["id"] for row in shown["rows"]]
+    assert ids == sorted(ids, reverse=True)
+    assert len(ids) > 1
+    assert cli.main(["ps", "--json", "--sort=-id"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert [row["id"] for row in shown["rows"]] == ids[::-1]
+    assert cli.main(["ps", "--sort", "nonsense"]) == 3
+    assert "there is no 'nonsense'; there are age, " in capsys.readouterr().err
+
+
+def test_csv(fake, process, capsys):
+    assert cli.main(["waits", "--csv"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.startswith("pid,id,signal,sender")
+    assert row.startswith(f"{process.info['pid']},")
+
+
+def test_texts_of_the_program_cannot_control_the_terminal(fake, process, capsys):
+    row = next(r for r in process.rows.values() if r.kind == 1)
+    process.entries[77777] = "evil\x1b[31m\x07\nname"
+    row.values[0] = 77777
+    for command in (["ps"], ["tree"], ["task", str(row.id)]):
+        assert cli.main(command) == 0
+        out = capsys.readouterr().out
+        assert "evil\\x1b[31m\\x07\\nname" in out, command
+        assert "\x1b" not in out
+
+
+# --- tree, why, lint, stack, lag -----------------------------------------------------
+
+
+def test_tree(fake, process, capsys):
+    for by in ("await", "creator", "object"):
+        assert cli.main(["tree", "--by", by]) == 0
+        assert "[waits]" in capsys.readouterr().out, by
+    assert cli.main(["tree", "--by", "object", "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    (no_object,) = shown["trees"]
+    assert no_object["text"] == "no object"
+    assert len(no_object["children"]) == len(process.tasks())
+
+
+def test_why(fake, process, capsys):
+    ident = next(t["id"] for t in process.tasks() if t["name"] == "[waits]")
+    fake.answers["STACK"] = (
+        "task: pending\n"
+        '  File "/app.py", line 7, in waits\n    await it\n'
+        '  File "/lib.py", line 9, in asyncsignal\n'
+    )
+    assert cli.main(["why", str(ident)]) == 0
+    out = capsys.readouterr().out
+    assert "the signal one of Emitter 'source' at asyncsignal (/lib.py:9)" in out
+    assert "The sender is alive; the task goes on when it emits one." in out
+    assert "  /app.py:7 in waits\n  /lib.py:9 in asyncsignal\n" in out
+    assert fake.requests == [("STACK", {"pid": process.info["pid"], "task": ident})]
+    assert cli.main(["why", str(ident), "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["verdict"] == "alive"
+    assert [frame["line"] for frame in value["chain"][0]["frames"]] == [7, 9]
+
+
+def test_why_of_a_program_that_does_not_answer(fake, process, capsys):
+    ident = process.tasks()[0]["id"]
+    fake.answers["STACK"] = errors.InspectError("it hangs")
+    assert cli.main(["why", str(ident)]) == 0
+    assert "did not tell its frames: it hangs" in capsys.readouterr().out
+    assert cli.main(["why", "999999"]) == 3
+
+
+def finding(ident, severity, ref=0):
+    return {
+        "id": ident, "severity": severity, "ref": ref, "text": "something",
+        "count": 2, "since": 0, "active": True,
+    }  # fmt: skip
+
+
+def test_lint(fake, process, capsys):
+    assert cli.main(["lint"]) == 0
+    assert "nothing was found" in capsys.readouterr().out
+    process.lints = {1: finding("QI201", "W"), 2: finding("QI105", "I")}
+    assert cli.main(["lint"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "QI201" in lines[1]
+    assert "warning" in lines[1]
+    assert "QI105" in lines[2]
+    assert cli.main(["lint", "--fail-on", "W"]) == 1
+    process.lints[3] = finding("QI301", "E")
+    assert cli.main(["lint", "--json"]) == 1
+    capsys.readouterr()
+    assert cli.main(["lint", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [f["id"] for f in found] == ["QI301", "QI201", "QI105"]
+    assert found[0]["help"] == "docs/lints.md#qi301"
+
+
+def test_stack(fake, process, capsys):
+    fake.answers["STACK"] = 'Stack:\n  File "a\x1b.py", line 1, in f\n'
+    assert cli.main(["stack"]) == 0
+    assert capsys.readouterr().out == 'Stack:\n  File "a\\x1b.py", line 1, in f\n'
+    assert cli.main(["stack", "--task", "5", "--loop", "2"]) == 0
+    assert fake.requests[-1][1] == {"pid": process.info["pid"], "task": 5, "loop": 2}
+    fake.answers["STACK"] = errors.InspectError("it is stopped")
+    assert cli.main(["stack"]) == 3
+    assert "it is stopped" in capsys.readouterr().err
+
+
+def test_stack_of_the_next_stall(fake, process, capsys):
+    pid = process.info["pid"]
+    fake._changes = [
+        feed.Change("stall", pid, {"stall": {0: 1, 5: False}}),
+        feed.Change("stall", pid, {"stall": {0: 1, 4: "in hang\n", 5: False}}),
+    ]
+    assert cli.main(["stack", "--wait"]) == 0
+    assert capsys.readouterr().out.endswith("in hang\n")
+    fake._changes = [feed.Change("down", pid, {})]
+    assert cli.main(["stack", "--wait"]) == 3
+    assert "has ended" in capsys.readouterr().err
+
+
+def test_lag(fake, process, capsys):
+    numbers = {"count": 3, "p50": 1000, "p90": 2000, "p99": 3000, "max": 4_000_000}
+    fake.answers["HISTOGRAM"] = {"steps": numbers, "calls": None}
+    assert cli.main(["lag"]) == 0
+    out = capsys.readouterr().out
+    assert "step of a task  3      1 us" in out
+    assert "4.0 ms" in out
+    assert cli.main(["lag", "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert shown["histogram"]["steps"] == numbers
+
+
+# --- control -------------------------------------------------------------------------
+
+
+def test_cancel(fake, process, capsys):
+    fake.answers["CANCEL"] = None
+    ident = process.tasks()[0]["id"]
+    process.info["control"] = False
+    assert cli.main(["cancel", str(ident)]) == 4
+    assert "enable(control=True)" in capsys.readouterr().err
+    assert fake.requests == []
+    process.info["control"] = True
+    assert cli.main(["cancel", str(ident), "--message", "enough"]) == 0
+    fields = {"pid": process.info["pid"], "task": ident, "message": "enough"}
+    assert fake.requests == [("CANCEL", fields)]
+    assert cli.main(["cancel", "999999"]) == 3
+
+
+def test_level(fake, process, capsys):
+    fake.answers["SET_LEVEL"] = None
+    pid = process.info["pid"]
+    assert cli.main(["level", str(pid), "3"]) == 0
+    assert fake.requests == [("SET_LEVEL", {"pid": pid, "level": 3})]
+    assert cli.main(["level", "1", "3"]) == 3
+    with pytest.raises(SystemExit):
+        cli.main(["level", str(pid), "9"])
+
+
+@pytest.mark.skipif(hasattr(sys, "remote_exec"), reason="this Python can attach")
+def test_attach_needs_a_newer_python(capsys):
+    assert cli.main(["attach", str(os.getpid())]) == 3
+    assert "QTINTER_INSPECT=1" in capsys.readouterr().err
+
+
+def test_crashes_are_listed(segment, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(tmp_path))
+    assert cli.main(["crash", "--list", "--json"]) == 0
+    # The process that wrote it is alive.
+    assert json.loads(capsys.readouterr().out) == []

@@ -1,0 +1,156 @@
+"""``crash``: what a program that has died left behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import analysis
+from ..model import TASK, Process
+from ..segment import read_snapshot, segments
+from .output import print_json, print_table, safe, seconds, sender
+from .sources import NoTargetError
+from .tables import TASK_COLUMNS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from . import Command
+
+
+def add_commands(command: Command) -> None:
+    made = command(
+        "crash",
+        "Show what a program that has died left behind.",
+        _crash,
+        target=False,
+    )
+    made.add_argument("file", nargs="?", help="the segment; by default the newest one")
+    made.add_argument(
+        "--events", type=int, default=20, help="how many of the last events"
+    )
+    made.add_argument("--list", action="store_true", help="only list what there is")
+
+
+def _crash(options: argparse.Namespace) -> None:
+    if options.list:
+        _list(options)
+        return
+    if options.file:
+        path, process = options.file, read_snapshot(options.file)
+    else:
+        found = next(_dead(), None)
+        if found is None:
+            raise NoTargetError("no segment of a program that died was found")
+        path, process = found
+    records = process.records[-options.events :] if options.events > 0 else []
+    events = [process.event(record) for record in records]
+    reasons = [
+        {"task": row.id, "text": analysis.why(process, row.id).text}
+        for row in process.of_kind(TASK)
+    ]
+    if options.json:
+        print_json(
+            {
+                "file": path,
+                "process": process.info,
+                "alive": process.alive,
+                "loops": process.loops(),
+                "tasks": process.tasks(),
+                "slots": process.slots(),
+                "waits": process.waits(),
+                "why": reasons,
+                "events": events,
+                "lost": process.lost,
+            }
+        )
+        return
+    _print(process, path, events)
+
+
+def _print(process: Process, path: str, events: list[dict[str, Any]]) -> None:
+    name = safe(process.info["name"])
+    print(f"{name}, pid {process.info['pid']}, {_state(process)}; {safe(path)}")
+    for loop in process.loops():
+        text = f"loop {loop['number']} ({loop['mode']}): {loop['state']}"
+        if loop["current"]:
+            text += f", running {loop['current']} for {seconds(loop['busy_for'])}"
+        print(safe(text))
+    print_table(
+        "tasks",
+        list(TASK_COLUMNS),
+        [[show(task) for show in TASK_COLUMNS.values()] for task in process.tasks()],
+    )
+    print_table(
+        "signal waits",
+        ("id", "signal", "sender", "task", "since"),
+        [
+            [str(w["id"]), w["signal"], sender(w), w["task_name"] or "",
+             seconds(w["since"])]
+            for w in process.waits()
+        ],
+    )  # fmt: skip
+    last = process.info["last"]
+    print_table(
+        f"last events ({process.lost} older ones lost)"
+        if process.lost
+        else "last events",
+        ("before the end", "event", "what"),
+        [
+            [
+                seconds((last - event.pop("ts")) * 1e-9),
+                event.pop("event"),
+                ", ".join(f"{k} {v}" for k, v in event.items() if v not in ("", 0)),
+            ]
+            for event in events
+        ],
+    )
+
+
+def _state(process: Process) -> str:
+    if process.alive:
+        return "is alive"
+    return "has ended" if process.info["closed"] else "died"
+
+
+def _list(options: argparse.Namespace) -> None:
+    found = [
+        {
+            "file": path,
+            "pid": process.info["pid"],
+            "name": process.info["name"],
+            "ended": process.wall(process.info["last"]),
+            "tasks": len(process.tasks()),
+        }
+        for path, process in _dead()
+    ]
+    if options.json:
+        print_json(found)
+        return
+    import time
+
+    print_table(
+        "",
+        ("pid", "name", "last seen", "tasks", "file"),
+        [
+            [
+                str(row["pid"]),
+                row["name"],
+                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["ended"])),
+                str(row["tasks"]),
+                row["file"],
+            ]
+            for row in found
+        ],
+    )
+
+
+def _dead() -> Iterator[tuple[str, Process]]:
+    """Segments of programs that died, the newest first."""
+    for path in segments():
+        try:
+            process = read_snapshot(path)
+        except (OSError, ValueError):
+            continue  # not a segment, or gone since
+        if not process.alive and not process.info["closed"]:
+            yield path, process

@@ -1,0 +1,155 @@
+"""What the commands print: tables, JSON, words for times and places.
+
+On a terminal tables are Rich's; on a pipe a line is a row, without colours, whatever
+its length.  Texts of the inspected program are shown without their control characters.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from ..model import Process
+
+    Columns = Mapping[str, Callable[[dict[str, Any]], str]]
+
+
+def print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, default=str)
+    print()
+
+
+def safe(text: object) -> str:
+    """A text of somebody else's, for a terminal: control characters are escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in str(text)
+    )
+
+
+def print_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
+    rows = [[safe(cell) for cell in row] for row in rows]
+    title = safe(title)
+    if not sys.stdout.isatty():  # for other programs
+        _plain_table(title, columns, rows)
+        return
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        _plain_table(title, columns, rows)
+        return
+    table = Table(
+        title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _plain_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows)]
+    if title:
+        print(title)
+    for row in [list(columns), *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def show(
+    options: argparse.Namespace,
+    processes: list[Process],
+    rows_of: Callable[[Process], list[dict[str, Any]]],
+    columns: Columns,
+) -> None:
+    """The rows of each application, filtered and sorted as the options say."""
+    found = [(process, chosen(options, rows_of(process))) for process in processes]
+    if options.json:
+        print_json([{"pid": p.info["pid"], "rows": rows} for p, rows in found])
+    elif options.csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(["pid", *columns])
+        for process, rows in found:
+            for row in rows:
+                cells = [text(row) for text in columns.values()]
+                writer.writerow([process.info["pid"], *cells])
+    else:
+        for process, rows in found:
+            cells_of_rows = [[text(row) for text in columns.values()] for row in rows]
+            print_table(heading(process, processes), list(columns), cells_of_rows)
+
+
+def chosen(
+    options: argparse.Namespace, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What --filter lets through, in the order of --sort (biggest first)."""
+    if options.filter is not None:
+        rows = [row for row in rows if options.filter(row)]
+    if options.sort is not None:
+        name = options.sort.lstrip("-")
+        if rows and name not in rows[0]:
+            raise ValueError(
+                f"--sort: there is no {name!r}; there are {', '.join(sorted(rows[0]))}"
+            )
+        rows = sorted(
+            rows, key=lambda row: _order(row[name]), reverse=options.sort[0] != "-"
+        )
+    return rows
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    """Numbers after nothing, texts after numbers."""
+    if value is None:
+        return (0, 0)
+    if isinstance(value, (int, float)):
+        return (1, value)
+    return (2, str(value))
+
+
+def heading(process: Process, processes: list[Process]) -> str:
+    text = f"{process.info.get('name', '?')}, pid {process.info['pid']}"
+    if process.lost:
+        text += f", {process.lost} events LOST"
+    return text if len(processes) > 1 or process.lost else ""
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    if value < 1e-3:
+        return f"{value * 1e6:.0f} us"
+    if value < 1:
+        return f"{value * 1e3:.1f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    if value < 7200:
+        return f"{value / 60:.1f} min"
+    return f"{value / 3600:.1f} h"
+
+
+def place(code: dict[str, Any] | None) -> str:
+    """A code location, with the file's name only."""
+    if code is None:
+        return ""
+    if not code["file"]:
+        return str(code["name"])
+    return f"{code['name']} ({os.path.basename(code['file'])}:{code['line']})"
+
+
+def sender(wait: dict[str, Any]) -> str:
+    text = wait["sender_class"] or ""
+    if wait["sender_name"]:
+        text += f" {wait['sender_name']!r}"
+    if not wait["sender_alive"]:
+        text += " DESTROYED"
+    return text.strip()

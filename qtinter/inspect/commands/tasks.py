@@ -1,0 +1,234 @@
+"""``task tree why``: one task, and how tasks hang together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+from .. import analysis
+from ..model import OBJECT, SLOT, TASK, Process, Row
+from .output import heading, place, print_json, safe, seconds
+from .sources import connected, pid_of, run, stack_of, state, subscribed, with_task
+
+if TYPE_CHECKING:
+    import argparse
+
+    from . import Command
+
+_MOST_STACKS = 8
+
+
+def add_commands(command: Command) -> None:
+    made = command("task", "Show everything about one task.", _task, target="--pid")
+    made.add_argument("id", type=int, help="number of the task, as ps shows it")
+    made = command("tree", "Show tasks by what they wait for or who made them.", _tree)
+    made.add_argument(
+        "--by",
+        choices=("await", "creator", "object"),
+        default="await",
+        help="a task is below the one that waits for it (await, the default), the one "
+        "that created it, or below the receiver of its asyncslot",
+    )
+    made = command(
+        "why",
+        "Say in one paragraph why a task does not go on: what it waits for, since "
+        "when, who could wake it, and whether that is alive.",
+        _why,
+        target="--pid",
+    )
+    made.add_argument("id", type=int, help="number of the task, as ps shows it")
+
+
+# --- task ----------------------------------------------------------------------------
+
+
+def _task(options: argparse.Namespace) -> None:
+    process = with_task(state(options, [], history=True), options.id)
+    task = process.task(process.rows[TASK, options.id])
+    if options.json:
+        print_json({"pid": process.info["pid"], **task})
+        return
+    waits = task.pop("waits_for")
+    task["code"], task["where"] = place(task["code"]), place(task["where"])
+    for name in ("since", "age", "busy", "scheduled", "max_step"):
+        task[name] = seconds(task[name])
+    stack = task.pop("stack")
+    task["waits_for"] = waits["text"] if waits else ""
+    for name, value in task.items():
+        if value not in (None, "", 0):
+            print(f"{name.replace('_', ' '):>12}  {safe(value)}")
+    for code in stack:
+        print(f"{'created at':>12}  {safe(place(code))}")
+
+
+# --- tree ----------------------------------------------------------------------------
+
+
+def _tree(options: argparse.Namespace) -> None:
+    processes = state(options, [])
+    trees = [(process, _forest(process, options.by)) for process in processes]
+    if options.json:
+        print_json(
+            [{"pid": process.info["pid"], "trees": trees} for process, trees in trees]
+        )
+        return
+    for process, forest in trees:
+        title = heading(process, processes)
+        if title:
+            print(safe(title))
+        for node in forest:
+            _print_node(node, "", "")
+
+
+def _print_node(node: dict[str, Any], first: str, rest: str) -> None:
+    print(safe(first + node["text"]))
+    for i, child in enumerate(node["children"]):
+        last = i == len(node["children"]) - 1
+        branch, gap = ("└─ ", "   ") if last else ("├─ ", "│  ")
+        _print_node(child, rest + branch, rest + gap)
+
+
+def _forest(process: Process, by: str) -> list[dict[str, Any]]:
+    """Trees of ``{"text", "id", "children"}``."""
+    rows = sorted(process.of_kind(TASK), key=lambda row: row.id)
+    parent_of = {"await": _waiter_of(process), "creator": _creator_of(process)}
+    if by == "object":
+        return _by_object(process, rows)
+    return _nest(process, rows, parent_of[by])
+
+
+def _text(process: Process, row: Row) -> str:
+    task = process.task(row)
+    text = f"{row.id} {task['name']}  {task['state']}"
+    code = place(task["code"])
+    if code:
+        text += f"  {code}"
+    if task["waits_for"]:
+        text += f"  waits for {task['waits_for']['text']} ({seconds(task['since'])})"
+    return text
+
+
+def _nest(
+    process: Process, rows: list[Row], parent_of: Callable[[Row], Row | None]
+) -> list[dict[str, Any]]:
+    """Each task below its parent; of a circle the oldest one is a root."""
+    nodes: dict[int, dict[str, Any]] = {
+        row.id: {"id": row.id, "text": _text(process, row), "children": []}
+        for row in rows
+    }
+    parents: dict[int, int] = {}
+    for row in rows:
+        parent = parent_of(row)
+        if parent is None or parent.id not in nodes:
+            continue
+        above: int | None = parent.id
+        while above is not None and above != row.id:
+            above = parents.get(above)
+        if above is None:  # no circle comes of it
+            parents[row.id] = parent.id
+    for ident, parent_id in parents.items():
+        nodes[parent_id]["children"].append(nodes[ident])
+    return [node for ident, node in nodes.items() if ident not in parents]
+
+
+def _waiter_of(process: Process) -> Callable[[Row], Row | None]:
+    waiters: dict[int, Row] = {}
+    for row in sorted(process.of_kind(TASK), key=lambda row: row.id):
+        found = process.ref(row["wait_ref"]) if row.state in (3, 4) else None
+        if found is not None and found[0] == TASK:
+            waiters.setdefault(found[1], row)
+    return lambda row: waiters.get(row.id)
+
+
+def _creator_of(process: Process) -> Callable[[Row], Row | None]:
+    def creator(row: Row) -> Row | None:
+        found = process.ref(row["creator"])
+        return process.rows.get(found) if found and found[0] == TASK else None
+
+    return creator
+
+
+def _by_object(process: Process, rows: list[Row]) -> list[dict[str, Any]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        slot = process.rows.get((SLOT, row["slot"])) if row["slot"] else None
+        receiver = slot["receiver"] if slot is not None else 0
+        text = process.object_text(receiver) or "no object"
+        obj = process.rows.get((OBJECT, receiver))
+        if obj is not None and obj["destroyed"]:
+            text += ", destroyed"
+        node = {"id": row.id, "text": _text(process, row), "children": []}
+        groups.setdefault(text, []).append(node)
+    return [
+        {"id": None, "text": text, "children": found} for text, found in groups.items()
+    ]
+
+
+# --- why -----------------------------------------------------------------------------
+
+
+def _why(options: argparse.Namespace) -> int:
+    process, reason, silent = run(_find_reason(options))
+    if options.json:
+        print_json(
+            {
+                "pid": process.info["pid"],
+                "task": options.id,
+                "verdict": reason.verdict,
+                "text": reason.text,
+                "circle": reason.circle,
+                "chain": [
+                    {
+                        **process.task(link.row),
+                        "frames": link.frames,
+                        "notes": link.notes,
+                    }
+                    for link in reason.chain
+                ],
+                "findings": _findings(process, reason),
+                "no_frames_because": silent,
+            }
+        )
+        return 0
+    print(safe(reason.text))
+    for link in reason.chain:
+        if link.frames:
+            print(f"\ntask {link.row.id} {safe(process.task_name(link.row))} awaits:")
+            for frame in link.frames:
+                text = f"{frame['file']}:{frame['line']} in {frame['name']}"
+                print(f"  {safe(text)}")
+    if silent:
+        print(f"\n(The program did not tell its frames: {safe(silent)})")
+    for finding in _findings(process, reason):
+        print(f"\n{finding['id']} {safe(finding['text'])}")
+    return 0
+
+
+async def _find_reason(
+    options: argparse.Namespace,
+) -> tuple[Process, analysis.Reason, str]:
+    async with connected(options) as feed:
+        processes = await subscribed(feed, pid_of(options), [], history=True)
+        process = with_task(processes, options.id)
+        stacks: dict[int, str] = {}
+        silent = ""
+        for ident in analysis.needed_stacks(process, options.id)[:_MOST_STACKS]:
+            stack, silent = await stack_of(feed, process.info["pid"], task=ident)
+            if silent:
+                break  # what hangs for one, hangs for all
+            stacks[ident] = stack
+        return process, analysis.why(process, options.id, stacks), silent
+
+
+def _findings(process: Process, reason: analysis.Reason) -> list[dict[str, Any]]:
+    """What the daemon found about the tasks of the chain and what they wait for."""
+    refs = set()
+    for link in reason.chain:
+        refs.add(TASK << 56 | link.row.id)
+        refs.add(link.row["wait_ref"] or TASK << 56 | link.row.id)
+        if link.row["slot"]:
+            refs.add(SLOT << 56 | link.row["slot"])
+    return [
+        {"id": finding["id"], "severity": finding["severity"], "text": finding["text"]}
+        for finding in process.lints.values()
+        if finding["ref"] in refs
+    ]
