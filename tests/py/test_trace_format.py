@@ -525,7 +525,7 @@ def test_a_flight_captures_an_exception(off, tmp_path):
             await work(0, 50)
             assert not path.exists()
             assert (tmp_path / "a.qtrace.part").exists()
-            await asyncio.wait([asyncio.ensure_future(fails())])
+            await asyncio.gather(fails(), return_exceptions=True)
             await until(flight, "captures", 1)
             assert flight.statistics()["last_trigger"] == "exception"
             captured = Contents(path)
@@ -546,7 +546,7 @@ def test_a_flight_captures_what_comes_after_its_trigger(off, tmp_path):
 
     async def main():
         with inspect.flight(path, on="lint|exception", post=3600):
-            await asyncio.wait([asyncio.ensure_future(fails())])
+            await asyncio.gather(fails(), return_exceptions=True)
             await work(0, 50)
 
     run(main())  # the end of the flight is the end of the wait
