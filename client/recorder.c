@@ -25,7 +25,6 @@
 #define WAIT_MIN_MS 1
 #define WAIT_MAX_MS 100
 #define ENDED_NS INT64_C(250000000) /* rows of what ended stay for a second */
-#define STALL_NS INT64_C(100000000)
 #define CHUNK_MIN_NS INT64_C(250000000)
 #define NOTES_BYTES 262144u
 #define STALLS_BYTES 65536u
@@ -55,8 +54,7 @@ struct qi_recorder {
     struct qi_stalls stalls;
     struct qi_encoder stall_frames; /* its bytes are owned */
     int64_t chunk_began, ended_looked;
-    int64_t trigger_ts, capture_at; /* capture_at 0: none is due */
-    const char *trigger;            /* static */
+    struct qi_trigger trigger;
     int wait_ms;
 
     /* [any] */
@@ -100,61 +98,6 @@ update_stats(struct qi_recorder *r)
     r->stats.bytes = totals.bytes;
     r->stats.written = totals.written;
     (void)pthread_mutex_unlock(&r->lock);
-}
-
-/* --- triggers --------------------------------------------------------------------- */
-
-static void
-trigger(struct qi_recorder *r, unsigned which, const char *name, int64_t ts)
-{
-    if ((r->options.triggers & which) == 0 || r->capture_at != 0) {
-        return; /* what happens until the capture is in it anyway */
-    }
-    r->trigger = name;
-    r->trigger_ts = ts;
-    r->capture_at = now_ns() + r->options.post_ns;
-}
-
-static void
-look_at_record(struct qi_recorder *r, const struct qi_record *record)
-{
-    const uint64_t stall = (uint64_t)r->options.stall_ns;
-
-    switch (record->kind) {
-    case QI_EV_TASK_STEP:
-        if (record->b >= stall) {
-            trigger(r, QI_TRIGGER_STALL | QI_TRIGGER_LINT, "stall", record->ts);
-        }
-        break;
-    case QI_EV_CALLBACK:
-        if (record->a >= stall) {
-            trigger(r, QI_TRIGGER_STALL | QI_TRIGGER_LINT, "stall", record->ts);
-        }
-        break;
-    case QI_EV_TASK_ENDED:
-        if (record->x == QI_TASK_FAILED) {
-            trigger(r, QI_TRIGGER_EXCEPTION, "exception", record->ts);
-        }
-        break;
-    case QI_EV_CALLBACK_FAILED:
-        trigger(r, QI_TRIGGER_EXCEPTION, "exception", record->ts);
-        break;
-    case QI_EV_TASK_UNRETRIEVED:
-        trigger(r, QI_TRIGGER_EXCEPTION, "exception", record->ts);
-        trigger(r, QI_TRIGGER_LINT, "lint", record->ts);
-        break;
-    case QI_EV_TASK_DESTROYED:
-    case QI_EV_SENDER_DESTROYED:
-        trigger(r, QI_TRIGGER_LINT, "lint", record->ts);
-        break;
-    case QI_EV_NESTED_ENTERED:
-        if (record->a != 0) {
-            trigger(r, QI_TRIGGER_LINT, "lint", record->ts);
-        }
-        break;
-    default:
-        break;
-    }
 }
 
 /* --- chunks ----------------------------------------------------------------------- */
@@ -202,8 +145,8 @@ drain_ring(struct qi_recorder *r)
 
     while (r->source.position < goal) {
         size_t n = qi_trace_source_records(&r->source, goal, &cut);
-        for (size_t i = 0; r->options.triggers != 0 && i < n; i++) {
-            look_at_record(r, &r->source.batch[i]);
+        if (r->trigger.kinds != 0) {
+            qi_trigger_look(&r->trigger, r->source.batch, n, now_ns());
         }
         if ((cut || qi_chunk_is_full(&r->source.chunk)) && next_chunk(r, now_ns()) < 0) {
             return QI_E_OS;
@@ -237,7 +180,8 @@ note_frame(struct qi_recorder *r, const struct qi_frame *frame)
                                 e.size);
     }
     if (!qi_frame_uint(frame, QI_KEY_STALL_over, 0)) {
-        trigger(r, QI_TRIGGER_STALL | QI_TRIGGER_LINT, "stall", since);
+        qi_trigger_set(&r->trigger, QI_TRIGGER_STALL | QI_TRIGGER_LINT, "stall", since,
+                       now_ns());
     }
 }
 
@@ -249,7 +193,7 @@ look_for_stalls(struct qi_recorder *r, int64_t now)
 
     r->stall_frames.size = 0;
     (void)qi_stalls_check(&r->stalls, &r->view, r->client->loop_slots,
-                          r->options.stall_ns, now, &r->stall_frames, 0);
+                          r->trigger.stall_ns, now, &r->stall_frames, 0);
     while (at + 4 < r->stall_frames.size) {
         const uint8_t *bytes = r->stall_frames.bytes + at;
         size_t size = (size_t)bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16;
@@ -309,14 +253,14 @@ capture(struct qi_recorder *r, int64_t now)
     if (status < 0) {
         return status;
     }
-    r->capture_at = 0;
-    status = qi_trace_write_copy(r->writer, r->path, r->trigger_ts - r->options.pre_ns);
+    r->trigger.due = 0;
+    status = qi_trace_write_copy(r->writer, r->path, r->trigger.ts - r->trigger.pre_ns);
     (void)pthread_mutex_lock(&r->lock);
     if (status == QI_TRACE_OK) {
         r->stats.captures++;
-        r->stats.last_capture = r->trigger_ts;
+        r->stats.last_capture = r->trigger.ts;
         (void)snprintf(r->stats.last_trigger, sizeof(r->stats.last_trigger), "%s",
-                       r->trigger);
+                       r->trigger.name);
     }
     else {
         /* The flight goes on: there may be room for the next one. */
@@ -344,7 +288,7 @@ round_of(struct qi_recorder *r)
     }
     look_for_stalls(r, now);
     take_notes(r);
-    if (r->capture_at != 0 && now >= r->capture_at) {
+    if (r->trigger.due != 0 && now >= r->trigger.due) {
         status = capture(r, now);
     }
     else if (qi_chunk_is_full(&r->source.chunk)
@@ -384,12 +328,12 @@ end_file(struct qi_recorder *r, int status)
     struct qi_trace_writer *writer = r->writer;
     char reason[sizeof(r->stats.reason)] = "";
 
-    if (status == QI_OK && r->capture_at != 0) {
+    if (status == QI_OK && r->trigger.due != 0) {
         begin_chunk(r, now_ns());
         status = capture(r, now_ns());
     }
     __atomic_store_n(&r->writer, NULL, __ATOMIC_RELEASE);
-    if (r->options.triggers != 0) {
+    if (r->trigger.kinds != 0) {
         qi_trace_discard(writer);
     }
     else {
@@ -427,7 +371,7 @@ work(void *ctx)
 static int
 copy_options(struct qi_recorder *r, const struct qi_recorder_options *options)
 {
-    int is_flight = options->triggers != 0;
+    int is_flight = options->trigger.kinds != 0;
     int n = snprintf(r->path, sizeof(r->path), "%s", options->path);
 
     if (n <= 0 || n >= (int)sizeof(r->path)) {
@@ -438,19 +382,20 @@ copy_options(struct qi_recorder *r, const struct qi_recorder_options *options)
                    is_flight ? QI_FLIGHT_SUFFIX : "");
     r->options = *options;
     r->options.path = r->path;
-    if (r->options.stall_ns <= 0) {
-        r->options.stall_ns = STALL_NS;
+    r->trigger = options->trigger;
+    if (r->trigger.stall_ns <= 0) {
+        r->trigger.stall_ns = QI_TRIGGER_STALL_NS;
     }
     if (r->options.chunk_ns <= 0) {
         r->options.chunk_ns = QI_TRACE_CHUNK_NS;
     }
     if (is_flight) {
         /* So fine that a capture begins about when it should. */
-        int64_t fine = r->options.pre_ns / 4;
+        int64_t fine = r->trigger.pre_ns / 4;
         if (fine < r->options.chunk_ns) {
             r->options.chunk_ns = fine > CHUNK_MIN_NS ? fine : CHUNK_MIN_NS;
         }
-        int64_t span = r->options.pre_ns + r->options.post_ns + 2 * r->options.chunk_ns;
+        int64_t span = r->trigger.pre_ns + r->trigger.post_ns + 2 * r->options.chunk_ns;
         if (r->options.max_age_ns < span) {
             r->options.max_age_ns = span;
         }

@@ -19,6 +19,7 @@
 #define QI_RECORDER_H
 
 #include "qi_client.h"
+#include "trace_trigger.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,20 +31,12 @@ extern "C" {
 #define QI_RECORDERS_MAX 8 /* of a client, at a time */
 #define QI_FLIGHT_SUFFIX ".part"
 
-enum qi_trigger {
-    QI_TRIGGER_STALL = 1,     /* a step or callback runs for stall_ns */
-    QI_TRIGGER_EXCEPTION = 2, /* a task failed, or a callback raised */
-    QI_TRIGGER_LINT = 4       /* what a single record tells: QI101, 301, 401, 402, 502 */
-};
-
 struct qi_recorder_options {
-    const char *path;        /* copied */
-    uint64_t max_bytes;      /* 0: no limit */
-    int64_t max_age_ns;      /* 0: no limit */
-    int64_t chunk_ns;        /* 0: QI_TRACE_CHUNK_NS */
-    unsigned triggers;       /* of enum qi_trigger; 0: a file, otherwise a flight */
-    int64_t stall_ns;        /* what counts as a stall; 0: 100 ms */
-    int64_t pre_ns, post_ns; /* of a capture */
+    const char *path;          /* copied */
+    uint64_t max_bytes;        /* 0: no limit */
+    int64_t max_age_ns;        /* 0: no limit */
+    int64_t chunk_ns;          /* 0: QI_TRACE_CHUNK_NS */
+    struct qi_trigger trigger; /* kinds 0: a file, otherwise a flight */
 };
 
 struct qi_recorder_stats {

@@ -780,21 +780,25 @@ number_option(PyObject *options, const char *name, int64_t *ret)
 static int
 read_options(PyObject *options, struct qi_recorder_options *ret)
 {
+    PyObject *on = PyDict_GetItemString(options, "on"); /* borrowed */
     int64_t max_bytes = 0;
-    int64_t triggers = 0;
 
     memset(ret, 0, sizeof(*ret));
     if (number_option(options, "max_bytes", &max_bytes) < 0
         || number_option(options, "max_age_ns", &ret->max_age_ns) < 0
         || number_option(options, "chunk_ns", &ret->chunk_ns) < 0
-        || number_option(options, "triggers", &triggers) < 0
-        || number_option(options, "stall_ns", &ret->stall_ns) < 0
-        || number_option(options, "pre_ns", &ret->pre_ns) < 0
-        || number_option(options, "post_ns", &ret->post_ns) < 0) {
+        || number_option(options, "pre_ns", &ret->trigger.pre_ns) < 0
+        || number_option(options, "post_ns", &ret->trigger.post_ns) < 0) {
         return -1;
     }
     ret->max_bytes = (uint64_t)max_bytes;
-    ret->triggers = (unsigned)triggers;
+    if (on != NULL) {
+        const char *text = PyUnicode_Check(on) ? PyUnicode_AsUTF8(on) : NULL;
+        if (text == NULL || qi_trigger_parse(&ret->trigger, text) < 0) {
+            PyErr_Format(PyExc_ValueError, "on is %R; " QI_TRIGGER_SYNTAX, on);
+            return -1;
+        }
+    }
     return 0;
 }
 

@@ -8,7 +8,6 @@ as lost, in the file itself.  Files are read with :mod:`qtinter.trace` and
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,6 @@ from .. import _core
 if TYPE_CHECKING:
     from types import TracebackType
 
-_TRIGGERS = {"stall": 1, "exception": 2, "lint": 4}  # enum qi_trigger
-_TRIGGER = re.compile(
-    r"(stall(?=\s*>|$)|exception$|lint$)(?:\s*>\s*(\d+\.?\d*)\s*(us|ms|s)?)?"
-)
-_UNIT_NS = {"us": 1e3, "ms": 1e6, "s": 1e9}
 _KEEP = ("always", "on_error")
 _STOP_TIMEOUT_MS = 5000
 
@@ -94,12 +88,10 @@ def flight(
     A stall that outlasts ``post`` is captured while it lasts, and once more when it
     ends.  Parameters and errors otherwise as those of :func:`record`.
     """
-    triggers, stall_ns = _parse_triggers(on)
     options = {
         "max_bytes": max_bytes,
         "max_age_ns": _ns("max_age", max_age),
-        "triggers": triggers,
-        "stall_ns": stall_ns,
+        "on": on,
         "pre_ns": _ns("pre", pre),
         "post_ns": _ns("post", post),
     }
@@ -127,7 +119,7 @@ class Recording:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        options: dict[str, int | None],
+        options: dict[str, Any],
         *,
         level: int | None = None,
         keep: str = "always",
@@ -209,23 +201,6 @@ def _ns(name: str, seconds: float | None) -> int | None:
     if not 0 <= seconds < 1e9:
         raise ValueError(f"{name} must be seconds, 0 or more, not {seconds!r}")
     return int(seconds * 1e9)
-
-
-def _parse_triggers(on: str) -> tuple[int, int]:
-    """The bits of enum qi_trigger; the threshold of stalls in ns, 0: the default."""
-    triggers = stall_ns = 0
-    for part in on.split("|"):
-        match = _TRIGGER.fullmatch(part.strip())
-        if match is None:
-            raise ValueError(
-                f"on={on!r}: not 'stall>200ms', 'exception', 'lint', "
-                "or several of them with | between"
-            )
-        name, number, unit = match.groups()
-        triggers |= _TRIGGERS[name]
-        if number:
-            stall_ns = int(float(number) * _UNIT_NS[unit or "ms"])
-    return triggers, stall_ns
 
 
 def _begin(recording: Recording, level: int | None) -> None:

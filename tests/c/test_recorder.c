@@ -399,10 +399,10 @@ a_flight_keeps_what_a_trigger_says(void)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct qi_record *r = &cases[i].record;
         qi_client *c = open_client(0);
-        uint32_t handle =
-            start(c, (struct qi_recorder_options){.triggers = cases[i].triggers,
-                                                  .stall_ns = 200000000,
-                                                  .pre_ns = INT64_C(10000000000)});
+        uint32_t handle = start(
+            c, (struct qi_recorder_options){.trigger = {.kinds = cases[i].triggers,
+                                                        .stall_ns = 200000000,
+                                                        .pre_ns = INT64_C(10000000000)}});
         CHECK(!file_exists(file_path));
         CHECK(file_exists(part_path));
         write_records(c, 0, 500);
@@ -437,8 +437,9 @@ a_stall_is_noticed_while_it_lasts(void)
            (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - 1000000000);
     QI_PUT(slot->row.loop_.current, QI_REF(QI_TASK, 1));
     qi_row_end(c, loop);
-    uint32_t handle = start(c, (struct qi_recorder_options){.triggers = QI_TRIGGER_STALL,
-                                                            .stall_ns = 200000000});
+    uint32_t handle =
+        start(c, (struct qi_recorder_options){
+                     .trigger = {.kinds = QI_TRIGGER_STALL, .stall_ns = 200000000}});
     struct qi_recorder_stats stats = wait_until(c, handle, has_captured);
     CHECK(strcmp(stats.last_trigger, "stall") == 0);
     CHECK_INT(read_file(file_path).notes, 1);
@@ -496,6 +497,39 @@ what_cannot_be_is_refused(void)
     qi_client_close(c, 1000, 0);
 }
 
+static void
+triggers_are_told_by_a_text(void)
+{
+    static const struct {
+        const char *text;
+        unsigned kinds;
+        int64_t stall_ns;
+    } good[] = {
+        {"stall", 1, 100000000},
+        {"stall>200ms", 1, 200000000},
+        {" stall > 1.5 s ", 1, 1500000000},
+        {"stall>3", 1, 3000000},
+        {"stall>70us", 1, 70000},
+        {"exception", 2, 100000000},
+        {"lint", 4, 100000000},
+        {"stall>1s|exception | lint", 7, 1000000000},
+    };
+    static const char *const bad[] = {
+        "",          "stall>",         "exception>3", "x",       "stall>3m",
+        "stall>.",   "stallx",         "lint|",       "stall>0", "|lint",
+        "stall>1e3", "stall>9999999s", "stall 3",     "stall>-1"};
+    struct qi_trigger t;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        CHECK_INT(qi_trigger_parse(&t, good[i].text), 0);
+        CHECK_INT(t.kinds, good[i].kinds);
+        CHECK_INT(t.stall_ns, good[i].stall_ns);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        CHECK_INT(qi_trigger_parse(&t, bad[i]), -1);
+    }
+}
+
 int
 main(void)
 {
@@ -515,6 +549,7 @@ main(void)
     RUN(a_stall_is_noticed_while_it_lasts);
     RUN(notes_go_into_every_recording);
     RUN(what_cannot_be_is_refused);
+    RUN(triggers_are_told_by_a_text);
     (void)unlink(file_path);
     /* The killed child left its segment. */
     char command[160];

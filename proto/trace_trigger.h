@@ -1,0 +1,57 @@
+/*
+ * trace_trigger.h - what makes a flight recorder keep what it has.
+ *
+ *      TEXT     = TRIGGER { "|" TRIGGER }
+ *      TRIGGER  = "stall" [ ">" NUMBER [ "us" | "ms" | "s" ] ] | "exception" | "lint"
+ *
+ * A number without a unit is milliseconds.  [any]; no state but the structure's.
+ */
+#ifndef QI_PROTO_TRACE_TRIGGER_H
+#define QI_PROTO_TRACE_TRIGGER_H
+
+#include "segment.h"
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QI_TRIGGER_STALL_NS INT64_C(100000000) /* where the text has no number */
+#define QI_TRIGGER_SYNTAX                                                                \
+    "it must be 'stall>200ms', 'exception', 'lint', or several with | between"
+
+enum qi_trigger_kind {
+    QI_TRIGGER_STALL = 1,     /* a step or callback runs for stall_ns */
+    QI_TRIGGER_EXCEPTION = 2, /* a task failed, or a callback raised */
+    QI_TRIGGER_LINT = 4       /* a finding; what a single record tells: QI101, 301, 401,
+                                 402, 502 */
+};
+
+struct qi_trigger {
+    unsigned kinds; /* of enum qi_trigger_kind; 0: never */
+    int64_t stall_ns, pre_ns, post_ns;
+
+    /* what has happened */
+    int64_t ts;       /* when, on the application's clock */
+    int64_t due;      /* when the capture is to be made; 0: nothing has happened */
+    const char *name; /* static: stall, exception, lint */
+};
+
+/* 0 and kinds and stall_ns are set, or -1: see QI_TRIGGER_SYNTAX. */
+int qi_trigger_parse(struct qi_trigger *t, const char *text);
+
+/* Something of these kinds happened at ts; what happens before the capture that is due
+   changes nothing. */
+void qi_trigger_set(struct qi_trigger *t, unsigned kinds, const char *name, int64_t ts,
+                    int64_t now_ns);
+
+/* Looks at records. */
+void qi_trigger_look(struct qi_trigger *t, const struct qi_record *records, uint64_t n,
+                     int64_t now_ns);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
