@@ -25,7 +25,6 @@
 #define WAIT_MIN_MS 1
 #define WAIT_MAX_MS 100
 #define ENDED_NS INT64_C(250000000) /* rows of what ended stay for a second */
-#define CHUNK_MIN_NS INT64_C(250000000)
 #define NOTES_BYTES 262144u
 #define STALLS_BYTES 65536u
 
@@ -390,15 +389,7 @@ copy_options(struct qi_recorder *r, const struct qi_recorder_options *options)
         r->options.chunk_ns = QI_TRACE_CHUNK_NS;
     }
     if (is_flight) {
-        /* So fine that a capture begins about when it should. */
-        int64_t fine = r->trigger.pre_ns / 4;
-        if (fine < r->options.chunk_ns) {
-            r->options.chunk_ns = fine > CHUNK_MIN_NS ? fine : CHUNK_MIN_NS;
-        }
-        int64_t span = r->trigger.pre_ns + r->trigger.post_ns + 2 * r->options.chunk_ns;
-        if (r->options.max_age_ns < span) {
-            r->options.max_age_ns = span;
-        }
+        qi_trigger_shape(&r->trigger, &r->options.chunk_ns, &r->options.max_age_ns);
     }
     return QI_OK;
 }

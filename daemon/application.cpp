@@ -63,7 +63,37 @@ innermostOf(const qi_frame &frame)
            + QByteArray::number(quint64(number)) + ')';
 }
 
+// A text of a map of texts, by its name.
+QByteArray
+textIn(const qi_value &map, const char *name)
+{
+    qi_cursor cursor = qi_cursor_in(&map);
+    qi_value key, value;
+
+    while (qi_cursor_next(&cursor, &key) && qi_cursor_next(&cursor, &value)) {
+        QByteArrayView view(key.bytes, qsizetype(key.size));
+        if (key.type == QI_VALUE_TEXT && value.type == QI_VALUE_TEXT && view == name) {
+            return QByteArray(reinterpret_cast<const char *>(value.bytes),
+                              qsizetype(qMin(value.size, 31u)));
+        }
+    }
+    return {};
+}
+
 } // namespace
+
+void
+encodeFinding(Frame &frame, uint64_t pid, const qi_finding *finding)
+{
+    frame.number(QI_KEY_LINT_pid, pid)
+        .text(QI_KEY_LINT_id, qi_lint_id(finding->lint))
+        .text(QI_KEY_LINT_severity, QByteArray(1, finding->severity))
+        .number(QI_KEY_LINT_ref, finding->ref)
+        .text(QI_KEY_LINT_text, finding->text)
+        .number(QI_KEY_LINT_count, finding->count)
+        .signedNumber(QI_KEY_LINT_since, finding->since)
+        .flag(QI_KEY_LINT_active, finding->active != 0);
+}
 
 Application::Application(Session *session, const QByteArray &directory, QObject *parent)
     : QObject(parent), m_session(session), m_number(session->number()),
@@ -93,6 +123,9 @@ Application::take(const qi_frame &frame, QByteArray *error)
     if (!isKnown() && frame.message != QI_MSG_PROCESS) {
         *error = "a message before PROCESS";
         return false;
+    }
+    if (m_recorder) {
+        m_recorder->put(frame);
     }
     switch (frame.message) {
     case QI_MSG_PROCESS:
@@ -156,6 +189,12 @@ Application::takeProcess(const qi_frame &frame, QByteArray *error)
     m_pid = pid;
     m_start = qi_frame_uint(&frame, QI_KEY_PROCESS_start, 0);
     m_control = flagOf(frame, QI_KEY_PROCESS_control);
+    m_level = unsigned(qi_frame_uint(&frame, QI_KEY_PROCESS_level, 0));
+    m_mono0 = qi_frame_int(&frame, QI_KEY_PROCESS_mono0, 0);
+    m_wall0 = qi_frame_int(&frame, QI_KEY_PROCESS_wall0, 0);
+    const qi_value &versions = frame.fields[QI_KEY_PROCESS_versions];
+    m_versions = {textIn(versions, "qtinter"), textIn(versions, "python"),
+                  textIn(versions, "binding"), textIn(versions, "qt")};
     m_name = textOf(frame, QI_KEY_PROCESS_name, 64);
     m_segment = textOf(frame, QI_KEY_PROCESS_segment);
     if (!keepProcess(frame)) {
@@ -343,6 +382,17 @@ Application::tellFindings()
         if (finding == nullptr) {
             break;
         }
+        if (m_recorder) {
+            Frame frame(QI_MSG_LINT, 0, LintFields);
+            encodeFinding(frame, m_pid, finding);
+            QByteArrayView bytes = frame.done();
+            qi_frame lint;
+            if (qi_frame_decode(reinterpret_cast<const uint8_t *>(bytes.data()) + 4,
+                                size_t(bytes.size()) - 4, &lint)
+                == QI_WIRE_OK) {
+                m_recorder->put(lint);
+            }
+        }
         Q_EMIT found(this, finding);
     }
 }
@@ -368,7 +418,8 @@ Application::takeResult(const qi_frame &frame, QByteArray *error)
 void
 Application::setRate(unsigned hz, bool events)
 {
-    hz = qBound(BaseHz, hz, unsigned(QI_RATE_MAX));
+    bool recording = m_recorder && !m_recorder->hasEnded();
+    hz = qBound(recording ? RecordHz : BaseHz, hz, unsigned(QI_RATE_MAX));
     if (hz != m_hz || events != m_events) {
         m_hz = hz;
         m_events = events;
@@ -512,6 +563,9 @@ Application::decideCause()
     if (isKnown() && m_cause == "lost") {
         if (!processRuns(m_pid, m_start)) {
             m_cause = "died";
+            if (m_recorder && segmentIsOurs()) {
+                m_recorder->putSegment(m_segment);
+            }
             readSegment();
         }
         else if (++m_looks <= MaxLooks) {
@@ -519,7 +573,57 @@ Application::decideCause()
             return;
         }
     }
+    if (m_cause != "lost") {
+        endRecording(); // a process that lives may come again
+    }
     Q_EMIT ended(this);
+}
+
+// --- recording
+
+bool
+Application::record(const QByteArray &path, uint64_t maxBytes, int64_t maxAgeNs,
+                    const qi_trigger &trigger, QByteArray *error)
+{
+    qi_recording *recording = nullptr;
+    qi_recording_options options = {path.constData(), maxBytes, maxAgeNs, trigger};
+    qi_trace_info info = {};
+
+    if (m_recorder && !m_recorder->hasEnded()) {
+        *error = "it is being recorded already, into " + m_recorder->path();
+        return false;
+    }
+    info.pid = m_pid;
+    info.start = m_start;
+    info.mono0 = m_mono0;
+    info.wall0 = m_wall0;
+    info.level = m_level;
+    info.control = m_control;
+    info.name = m_name.constData();
+    info.qtinter = m_versions[0].constData();
+    info.python = m_versions[1].constData();
+    info.binding = m_versions[2].constData();
+    info.qt = m_versions[3].constData();
+    info.writer = "daemon";
+    int64_t now = QDeadlineTimer::current().deadlineNSecs();
+    int status = qi_recording_create(&options, &info, mirror(),
+                                     m_stateTs != 0 ? m_stateTs : now, now, &recording);
+    if (status < 0) {
+        *error = path + ": " + qi_trace_text(status);
+        return false;
+    }
+    m_recorder = std::make_unique<Recorder>(recording, path, nullptr);
+    qCInfo(logApp, "pid %llu: recording into %s", static_cast<unsigned long long>(m_pid),
+           printable(path).constData());
+    return true;
+}
+
+void
+Application::endRecording()
+{
+    if (m_recorder) {
+        m_recorder->stop();
+    }
 }
 
 bool
@@ -535,6 +639,7 @@ Application::continueFrom(Application *before)
     m_mirror.swap(before->m_mirror);
     m_lints.swap(before->m_lints);
     m_histograms.swap(before->m_histograms);
+    m_recorder.swap(before->m_recorder);
     qi_mirror_drop_entries(mirror()); // they all come again
 }
 

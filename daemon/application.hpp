@@ -5,6 +5,7 @@
 #include "histogram.h"
 #include "lints.h"
 #include "mirror.h"
+#include "recorder.hpp"
 #include "session.hpp"
 
 #include <QByteArray>
@@ -12,14 +13,21 @@
 #include <QObject>
 #include <QTimer>
 
+#include <array>
 #include <functional>
 #include <memory>
 
 namespace qi {
 
+class Frame;
+
 // What an application's RESULT is given to.
 using Answer =
     std::function<void(bool ok, const QByteArray &error, const QByteArray &value)>;
+
+// The pairs of a LINT, and how many they are.
+constexpr uint32_t LintFields = 8;
+void encodeFinding(Frame &frame, uint64_t pid, const qi_finding *finding);
 
 class Application : public QObject, public Peer {
     Q_OBJECT
@@ -137,6 +145,23 @@ class Application : public QObject, public Peer {
     {
         return m_stalls;
     }
+    // Begins a recording; false: *error says why not.  path: absolute, trigger: as in
+    // trace_trigger.h.
+    bool record(const QByteArray &path, uint64_t maxBytes, int64_t maxAgeNs,
+                const qi_trigger &trigger, QByteArray *error);
+    // The recording in progress or the last one that nobody has asked for yet; null:
+    // none.
+    Recorder *
+    recorder() const
+    {
+        return m_recorder.get();
+    }
+    // Takes it out, to be ended and deleted.
+    std::unique_ptr<Recorder>
+    takeRecorder()
+    {
+        return std::move(m_recorder);
+    }
     // The session is over.  ended() follows: at once, or when it is known whether the
     // program died; then its segment has been read.
     void gone(const QByteArray &cause);
@@ -148,6 +173,7 @@ class Application : public QObject, public Peer {
     static constexpr unsigned FreshHz = 20; // from here on the mirror is never old
     static constexpr unsigned StallMs = 100;
     static constexpr int RequestMs = 5000;
+    static constexpr unsigned RecordHz = 20; // while it is recorded
 
   Q_SIGNALS:
     void known(qi::Application *application); // PROCESS came
@@ -174,6 +200,7 @@ class Application : public QObject, public Peer {
     bool keepProcess(const qi_frame &frame);
     void ping(Answer answer);
     void decideCause();
+    void endRecording();
     bool segmentIsOurs() const;
     void readSegment();
 
@@ -206,6 +233,9 @@ class Application : public QObject, public Peer {
     quint64 m_pid = 0;
     quint64 m_start = 0;
     bool m_control = false;
+    unsigned m_level = 0;
+    int64_t m_mono0 = 0, m_wall0 = 0;
+    std::array<QByteArray, 4> m_versions; // qtinter, python, binding, qt
     bool m_complete = false;
     QByteArray m_directory, m_name, m_segment, m_process, m_cause;
     uint32_t m_processFields = 0;
@@ -215,6 +245,7 @@ class Application : public QObject, public Peer {
     int m_looks = 0;                   // for its death
     QHash<uint32_t, Answer> m_answers; // an empty one: it is too late for it
     QHash<uint64_t, Stall> m_stalls;   // those that go on, by loop
+    std::unique_ptr<Recorder> m_recorder;
 };
 
 } // namespace qi

@@ -16,6 +16,7 @@ namespace {
 constexpr size_t MaxList = QI_FRAME_MAX * 3 / 4;
 // A subscription is answered without an application that is mute for so long.
 constexpr qint64 MuteMs = 1000;
+constexpr qsizetype MaxPath = 4095;
 
 void
 encodeProcess(Frame &frame, const Application *application)
@@ -25,20 +26,12 @@ encodeProcess(Frame &frame, const Application *application)
                   size_t(application->process().size()));
 }
 
-constexpr uint32_t LintFields = 8;
-
-// The pairs of a LINT.
-void
-encodeFinding(Frame &frame, const Application *application, const qi_finding *finding)
+// A field in ms as ns; what is more than a year is a year.
+int64_t
+nsOf(const qi_frame &frame, unsigned key, uint64_t otherwise)
 {
-    frame.number(QI_KEY_LINT_pid, application->pid())
-        .text(QI_KEY_LINT_id, qi_lint_id(finding->lint))
-        .text(QI_KEY_LINT_severity, QByteArray(1, finding->severity))
-        .number(QI_KEY_LINT_ref, finding->ref)
-        .text(QI_KEY_LINT_text, finding->text)
-        .number(QI_KEY_LINT_count, finding->count)
-        .signedNumber(QI_KEY_LINT_since, finding->since)
-        .flag(QI_KEY_LINT_active, finding->active != 0);
+    constexpr uint64_t year = uint64_t(366) * 86400 * 1000;
+    return int64_t(qMin(qi_frame_uint(&frame, key, otherwise), year)) * 1000000;
 }
 
 // {count, sum, max, p50, p90, p99, buckets: [lowest ns, how many, ...]}; ns; nil: none.
@@ -113,6 +106,9 @@ Tool::take(const qi_frame &frame, QByteArray *error)
         return true;
     case QI_MSG_HISTOGRAM:
         histogram(frame);
+        return true;
+    case QI_MSG_RECORD:
+        record(frame);
         return true;
     case QI_MSG_SUBSCRIBE:
         return subscribe(frame, error);
@@ -207,7 +203,7 @@ Tool::lints(const qi_frame &request)
         while ((pid == 0 || pid == application->pid()) && frame.size() < MaxList
                && (finding = qi_lints_next(application->lints(), &at)) != nullptr) {
             qi_encode_map(*frame, LintFields);
-            encodeFinding(frame, application, finding);
+            encodeFinding(frame, application->pid(), finding);
             n++;
         }
     }
@@ -289,6 +285,117 @@ Tool::change(const qi_frame &frame)
             }
         });
     return true;
+}
+
+// --- recordings
+
+void
+Tool::record(const qi_frame &frame)
+{
+    Application *application =
+        m_server->application(qi_frame_uint(&frame, QI_KEY_RECORD_pid, 0));
+
+    if (m_session->role() != Role::Control) {
+        result(frame.seq, false, "this needs the role control");
+    }
+    else if (application == nullptr) {
+        result(frame.seq, false, "there is no such application");
+    }
+    else if (frame.fields[QI_KEY_RECORD_path].type == QI_VALUE_ABSENT) {
+        stopRecording(frame.seq, application);
+    }
+    else {
+        QByteArray error;
+        bool ok = startRecording(frame, application, &error);
+        result(frame.seq, ok, error);
+    }
+}
+
+bool
+Tool::startRecording(const qi_frame &frame, Application *application, QByteArray *error)
+{
+    QByteArray path = textOf(frame, QI_KEY_RECORD_path, MaxPath);
+    QByteArray trigger = textOf(frame, QI_KEY_RECORD_trigger, 256);
+    qi_trigger on = {};
+
+    if (!application->isAlive()) {
+        *error = "the application has ended";
+        return false;
+    }
+    // Our working directory is nobody's; what the user may write, this process may.
+    if (!path.startsWith('/') || path.contains('\0')) {
+        *error = "the path of a recording must be absolute";
+        return false;
+    }
+    if (!trigger.isEmpty() && qi_trigger_parse(&on, trigger.constData()) < 0) {
+        *error = "trigger: " QI_TRIGGER_SYNTAX;
+        return false;
+    }
+    on.pre_ns = nsOf(frame, QI_KEY_RECORD_pre, 10000);
+    on.post_ns = nsOf(frame, QI_KEY_RECORD_post, 2000);
+    if (!application->record(path, qi_frame_uint(&frame, QI_KEY_RECORD_max_bytes, 0),
+                             nsOf(frame, QI_KEY_RECORD_max_age, 0), on, error)) {
+        return false;
+    }
+    m_server->updateRates();
+    return true;
+}
+
+// The answer comes when the file is whole; until then the tool may have gone.
+void
+Tool::stopRecording(uint32_t seq, Application *application)
+{
+    Recorder *recorder = application->takeRecorder().release();
+    if (recorder == nullptr) {
+        result(seq, false, "it is not being recorded");
+        return;
+    }
+    QPointer<Tool> tool(this);
+    auto answer = [tool, seq, recorder] {
+        if (!tool.isNull()) {
+            tool->tellRecording(seq, recorder);
+        }
+        recorder->deleteLater();
+    };
+    m_server->updateRates();
+    if (recorder->hasEnded()) {
+        answer();
+        return;
+    }
+    recorder->setParent(m_server); // a daemon that ends waits for it
+    connect(recorder, &Recorder::ended, m_server, answer);
+    recorder->stop();
+}
+
+void
+Tool::tellRecording(uint32_t seq, const Recorder *recorder)
+{
+    qi_recording_totals stats = recorder->stats();
+    QByteArray failure = recorder->failure();
+    const std::pair<const char *, QByteArray> texts[] = {
+        {"path", recorder->path()},
+        {"state", failure.isEmpty() ? "ended" : "failed"},
+        {"reason", failure},
+    };
+    const std::pair<const char *, uint64_t> numbers[] = {
+        {"records", stats.records},   {"lost", stats.lost},
+        {"chunks", stats.chunks},     {"chunks_dropped", stats.chunks_dropped},
+        {"bytes", stats.bytes},       {"written", stats.written},
+        {"captures", stats.captures},
+    };
+    Frame frame(QI_MSG_RESULT, seq, 2);
+    frame.flag(QI_KEY_RESULT_ok, true);
+    qi_encode_key(*frame, QI_KEY_RESULT_value);
+    qi_encode_map(*frame, uint32_t(std::size(texts) + std::size(numbers)));
+    for (const auto &[name, text] : texts) {
+        qi_encode_text(*frame, name, qstrlen(name));
+        qi_encode_text(*frame, text.constData(), size_t(text.size()));
+    }
+    for (auto [name, number] : numbers) {
+        qi_encode_text(*frame, name, qstrlen(name));
+        qi_encode_uint(*frame, number);
+    }
+    m_session->send(frame.done());
 }
 
 // --- subscriptions
@@ -521,7 +628,7 @@ Tool::found(Application *application, const qi_finding *finding)
         return;
     }
     Frame frame(QI_MSG_LINT, 0, LintFields);
-    encodeFinding(frame, application, finding);
+    encodeFinding(frame, application->pid(), finding);
     m_session->send(frame.done());
 }
 

@@ -65,6 +65,11 @@ class Tool : public QObject, public Peer {
     void stats(uint32_t seq);
     void lints(const qi_frame &frame);
     void histogram(const qi_frame &frame);
+    void record(const qi_frame &frame);
+    bool startRecording(const qi_frame &frame, Application *application,
+                        QByteArray *error);
+    void stopRecording(uint32_t seq, Application *application);
+    void tellRecording(uint32_t seq, const Recorder *recorder);
     bool follows(const Application *application) const;
     void tellFindings(Application *application);
     void result(uint32_t seq, bool ok, const QByteArray &error = {},

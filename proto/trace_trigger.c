@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#define CHUNK_MIN_NS INT64_C(250000000)
 #define STALL_NS_MAX INT64_C(1000000000000000) /* some days */
 
 /* --- the text --------------------------------------------------------------------- */
@@ -123,6 +124,22 @@ qi_trigger_parse(struct qi_trigger *t, const char *text)
         text++;
     }
     return *text == '\0' ? 0 : -1;
+}
+
+/* --- the flight ------------------------------------------------------------------- */
+
+void
+qi_trigger_shape(const struct qi_trigger *t, int64_t *chunk_ns, int64_t *max_age_ns)
+{
+    int64_t fine = t->pre_ns / 4;
+
+    if (fine < *chunk_ns) {
+        *chunk_ns = fine > CHUNK_MIN_NS ? fine : CHUNK_MIN_NS;
+    }
+    int64_t span = t->pre_ns + t->post_ns + 2 * *chunk_ns;
+    if (*max_age_ns < span) {
+        *max_age_ns = span;
+    }
 }
 
 /* --- what happens ----------------------------------------------------------------- */

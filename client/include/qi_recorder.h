@@ -29,7 +29,6 @@ extern "C" {
 #endif
 
 #define QI_RECORDERS_MAX 8 /* of a client, at a time */
-#define QI_FLIGHT_SUFFIX ".part"
 
 struct qi_recorder_options {
     const char *path;          /* copied */

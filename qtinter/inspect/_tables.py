@@ -416,6 +416,10 @@ MESSAGES = {
             0: ("pid", "u", True),
             1: ("path", "s", False),
             2: ("max_bytes", "u", False),
+            3: ("max_age", "u", False),
+            4: ("trigger", "s", False),
+            5: ("pre", "u", False),
+            6: ("post", "u", False),
         },
     ),
     36: (
