@@ -29,6 +29,7 @@ constexpr int CheckMs = 250;
 constexpr qint64 CheckShare = 50;
 constexpr int FindingsAtOnce = 32;
 constexpr int RefreshMs = 250;
+constexpr int FlushMs = 2000;
 // Stalls that are kept for tools that come later.
 constexpr qsizetype MaxStalls = 32;
 constexpr size_t MaxStall = 64 * 1024;
@@ -427,8 +428,6 @@ Application::setRate(unsigned hz, bool events)
     }
 }
 
-// An application makes a round at once when it is told a rate, and answers what it reads
-// before that round: so the answer to a second PING comes after the rows.
 void
 Application::refresh()
 {
@@ -436,13 +435,44 @@ Application::refresh()
         return;
     }
     m_refreshing.start(RefreshMs);
-    sendRate();
-    ping([this](bool, const QByteArray &, const QByteArray &) {
-        ping([this](bool, const QByteArray &, const QByteArray &) {
-            m_refreshing.stop();
-            Q_EMIT changed(this);
-        });
+    askForRound([this] {
+        m_refreshing.stop();
+        Q_EMIT changed(this);
     });
+}
+
+// An application makes a round at once when it is told a rate, and answers what it reads
+// before that round: so the answer to a second PING comes after the rows.
+void
+Application::askForRound(std::function<void()> then)
+{
+    sendRate();
+    ping([this, then](bool, const QByteArray &, const QByteArray &) {
+        ping([then](bool, const QByteArray &, const QByteArray &) { then(); });
+    });
+}
+
+void
+Application::flush(std::function<void()> then)
+{
+    auto once = [this, then, called = std::make_shared<bool>(false)] {
+        if (std::exchange(*called, true)) {
+            return;
+        }
+        if (isAlive() || m_hasEnded) {
+            then();
+        }
+        else {
+            // If it has died, its segment is still to be read.
+            connect(this, &Application::ended, this, then, Qt::SingleShotConnection);
+        }
+    };
+    if (!isAlive() || !isComplete()) {
+        once();
+        return;
+    }
+    QTimer::singleShot(FlushMs, this, once);
+    askForRound(once);
 }
 
 void
@@ -576,6 +606,7 @@ Application::decideCause()
     if (m_cause != "lost") {
         endRecording(); // a process that lives may come again
     }
+    m_hasEnded = true;
     Q_EMIT ended(this);
 }
 

@@ -126,6 +126,8 @@ class Application : public QObject, public Peer {
     {
         return m_refreshing.isActive();
     }
+    // Calls when what it has written up to now has come, or after a while.
+    void flush(std::function<void()> then);
     struct Request {
         unsigned message = 0;
         uint64_t task = 0; // 0: the loop's thread
@@ -199,6 +201,7 @@ class Application : public QObject, public Peer {
     void sendRate();
     bool keepProcess(const qi_frame &frame);
     void ping(Answer answer);
+    void askForRound(std::function<void()> then);
     void decideCause();
     void endRecording();
     bool segmentIsOurs() const;
@@ -243,6 +246,7 @@ class Application : public QObject, public Peer {
     bool m_events = false;
     uint32_t m_seq = 0;
     int m_looks = 0;                   // for its death
+    bool m_hasEnded = false;
     QHash<uint32_t, Answer> m_answers; // an empty one: it is too late for it
     QHash<uint64_t, Stall> m_stalls;   // those that go on, by loop
     std::unique_ptr<Recorder> m_recorder;

@@ -309,6 +309,18 @@ take_rows(struct qi_recording *r, const struct qi_frame *frame, int64_t now_ns)
     return qi_recording_tick(r, now_ns);
 }
 
+/* The state is known (again): a chunk begins with it. */
+static int
+take_snapshot(struct qi_recording *r, int64_t now_ns)
+{
+    qi_mirror_end_snapshot(r->mirror);
+    if (qi_chunk_has_events(&r->chunk)) {
+        return next_chunk(r, now_ns);
+    }
+    begin_chunk(r, now_ns);
+    return QI_TRACE_OK;
+}
+
 static int
 take_entries(struct qi_recording *r, const struct qi_frame *frame)
 {
@@ -391,8 +403,7 @@ qi_recording_frame(struct qi_recording *r, const uint8_t *payload, size_t size,
         qi_mirror_begin_snapshot(r->mirror);
         return QI_TRACE_OK;
     case QI_MSG_SNAP_END:
-        qi_mirror_end_snapshot(r->mirror);
-        return QI_TRACE_OK;
+        return take_snapshot(r, now_ns);
     case QI_MSG_STATE:
         return take_rows(r, &frame, now_ns);
     case QI_MSG_EVENTS:

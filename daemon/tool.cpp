@@ -71,6 +71,24 @@ encodeHistogram(Frame &frame, const qi_histogram *histogram)
     qi_encode_close_list(*frame, place, n);
 }
 
+// Ends and deletes it; then() is called in between.  A parent that goes waits for it.
+void
+endRecorder(Recorder *recorder, QObject *parent,
+            const std::function<void(const Recorder *)> &then)
+{
+    auto done = [recorder, then] {
+        then(recorder);
+        recorder->deleteLater();
+    };
+    if (recorder->hasEnded()) {
+        done();
+        return;
+    }
+    recorder->setParent(parent);
+    QObject::connect(recorder, &Recorder::ended, parent, done);
+    recorder->stop();
+}
+
 } // namespace
 
 Tool::Tool(Session *session, Server *server, QObject *parent)
@@ -305,66 +323,78 @@ Tool::record(const qi_frame &frame)
         stopRecording(frame.seq, application);
     }
     else {
-        QByteArray error;
-        bool ok = startRecording(frame, application, &error);
-        result(frame.seq, ok, error);
+        startRecording(frame, application);
     }
 }
 
-bool
-Tool::startRecording(const qi_frame &frame, Application *application, QByteArray *error)
+// It begins with the state as it is, so what the application has written must come first.
+void
+Tool::startRecording(const qi_frame &frame, Application *application)
 {
     QByteArray path = textOf(frame, QI_KEY_RECORD_path, MaxPath);
     QByteArray trigger = textOf(frame, QI_KEY_RECORD_trigger, 256);
+    uint64_t maxBytes = qi_frame_uint(&frame, QI_KEY_RECORD_max_bytes, 0);
+    int64_t maxAge = nsOf(frame, QI_KEY_RECORD_max_age, 0);
+    uint32_t seq = frame.seq;
     qi_trigger on = {};
 
     if (!application->isAlive()) {
-        *error = "the application has ended";
-        return false;
+        result(seq, false, "the application has ended");
+        return;
     }
     // Our working directory is nobody's; what the user may write, this process may.
-    if (!path.startsWith('/') || path.contains('\0')) {
-        *error = "the path of a recording must be absolute";
-        return false;
+    if (!path.startsWith('/')) {
+        result(seq, false, "the path of a recording must be absolute");
+        return;
     }
     if (!trigger.isEmpty() && qi_trigger_parse(&on, trigger.constData()) < 0) {
-        *error = "trigger: " QI_TRIGGER_SYNTAX;
-        return false;
+        result(seq, false, "trigger: " QI_TRIGGER_SYNTAX);
+        return;
     }
     on.pre_ns = nsOf(frame, QI_KEY_RECORD_pre, 10000);
     on.post_ns = nsOf(frame, QI_KEY_RECORD_post, 2000);
-    if (!application->record(path, qi_frame_uint(&frame, QI_KEY_RECORD_max_bytes, 0),
-                             nsOf(frame, QI_KEY_RECORD_max_age, 0), on, error)) {
-        return false;
-    }
-    m_server->updateRates();
-    return true;
+    QPointer<Tool> tool(this);
+    QPointer<Application> of(application);
+    application->flush([=, server = m_server] {
+        QByteArray error = "the application has ended";
+        bool ok = !of.isNull() && of->isAlive()
+                  && of->record(path, maxBytes, maxAge, on, &error);
+        server->updateRates();
+        if (!tool.isNull()) {
+            tool->result(seq, ok, ok ? QByteArray() : error);
+        }
+    });
 }
 
-// The answer comes when the file is whole; until then the tool may have gone.
+// What the application did before the request is in it; the answer comes when the file is
+// whole.  Until then the tool may have gone, and the application too.
 void
 Tool::stopRecording(uint32_t seq, Application *application)
 {
-    Recorder *recorder = application->takeRecorder().release();
-    if (recorder == nullptr) {
+    if (application->recorder() == nullptr) {
         result(seq, false, "it is not being recorded");
         return;
     }
     QPointer<Tool> tool(this);
-    auto answer = [tool, seq, recorder] {
-        if (!tool.isNull()) {
-            tool->tellRecording(seq, recorder);
+    QPointer<Application> from(application);
+    application->flush([tool, seq, from, server = m_server] {
+        std::unique_ptr<Recorder> recorder;
+        if (!from.isNull()) {
+            recorder = from->takeRecorder();
         }
-        recorder->deleteLater();
-    };
-    m_server->updateRates();
-    if (recorder->hasEnded()) {
-        answer();
-        return;
-    }
-    recorder->setParent(m_server); // a daemon that ends waits for it
-    connect(recorder, &Recorder::ended, m_server, answer);
-    recorder->stop();
+        if (recorder == nullptr) {
+            if (!tool.isNull()) {
+                tool->result(seq, false, "somebody else has stopped it");
+            }
+            return;
+        }
+        server->updateRates();
+        endRecorder(recorder.release(), server, [tool, seq](const Recorder *ended) {
+            if (!tool.isNull()) {
+                tool->tellRecording(seq, ended);
+            }
+        });
+    });
 }
 
 void

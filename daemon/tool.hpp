@@ -66,8 +66,7 @@ class Tool : public QObject, public Peer {
     void lints(const qi_frame &frame);
     void histogram(const qi_frame &frame);
     void record(const qi_frame &frame);
-    bool startRecording(const qi_frame &frame, Application *application,
-                        QByteArray *error);
+    void startRecording(const qi_frame &frame, Application *application);
     void stopRecording(uint32_t seq, Application *application);
     void tellRecording(uint32_t seq, const Recorder *recorder);
     bool follows(const Application *application) const;

@@ -104,6 +104,10 @@ class Program:
     def hang(self, kind):
         print(getattr(hangs, "hang_" + kind)() or "went on", flush=True)
 
+    def do_marks(self, first, last):
+        for number in range(int(first), int(last)):
+            qtinter.inspect.mark(f"mark {number}")
+
     def do_state(self):
         return qtinter.inspect.statistics()["state"]
 
