@@ -245,7 +245,7 @@ class Application : public QObject, public Peer {
     unsigned m_hz = 0;
     bool m_events = false;
     uint32_t m_seq = 0;
-    int m_looks = 0;                   // for its death
+    int m_looks = 0; // for its death
     bool m_hasEnded = false;
     QHash<uint32_t, Answer> m_answers; // an empty one: it is too late for it
     QHash<uint64_t, Stall> m_stalls;   // those that go on, by loop
