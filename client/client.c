@@ -17,6 +17,7 @@
 #  include "recorder.h"
 #  include "sender.h"
 #endif
+#include "qi_utf8.h"
 #include "segment_read.h"
 
 #include <errno.h>
@@ -224,6 +225,7 @@ make_client(const struct qi_client_options *options, qi_client **ret_client)
     }
     c->fd = -1;
     c->control = options->control;
+    qi_utf8_copy(c->lints, sizeof(c->lints), options->lints);
     c->wake = options->wake;
     c->wake_ctx = options->wake_ctx;
     r = find_places(c, options);

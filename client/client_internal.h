@@ -16,6 +16,7 @@
 #define QI_PATH_MAX 512
 #define QI_TEXT_MAX 1024
 #define QI_STACK_DEPTH_MAX 16
+#define QI_LINTS_MAX 2048
 
 /* Ended rows that stay although they are younger than a second would let them. */
 #define QI_ROWS_KEPT 16384u
@@ -73,6 +74,7 @@ struct qi_client {
     char directory[QI_PATH_MAX];
     char address[QI_PATH_MAX];
     int control;
+    char lints[QI_LINTS_MAX];
     void (*wake)(void *ctx);
     void *wake_ctx;
     struct qi_sender *sender; /* owned; NULL: none */

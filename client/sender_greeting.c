@@ -71,7 +71,8 @@ qi_sender_send_process(struct qi_sender *s)
     char path[QI_PATH_MAX];
 
     qi_utf8_copy(path, sizeof(path), s->client->path);
-    qi_encode_begin(e, QI_MSG_PROCESS, ++s->seq, 11);
+    int has_lints = s->client->lints[0] != '\0';
+    qi_encode_begin(e, QI_MSG_PROCESS, ++s->seq, 11 + (uint32_t)has_lints);
     qi_encode_uint_field(e, QI_KEY_PROCESS_pid, h->pid);
     qi_encode_uint_field(e, QI_KEY_PROCESS_start, h->start_time);
     qi_encode_text_field(e, QI_KEY_PROCESS_name, h->name);
@@ -83,6 +84,9 @@ qi_sender_send_process(struct qi_sender *s)
     encode_versions(e, h);
     encode_exe(e);
     encode_arguments(e);
+    if (has_lints) {
+        qi_encode_text_field(e, QI_KEY_PROCESS_lints, s->client->lints);
+    }
     return qi_sender_end_frame(s);
 }
 

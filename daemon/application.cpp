@@ -32,6 +32,8 @@ constexpr int RefreshMs = 250;
 constexpr int FlushMs = 2000;
 // Stalls that are kept for tools that come later.
 constexpr qsizetype MaxStalls = 32;
+constexpr int64_t MinStallMs = 10;
+constexpr int64_t MaxStallMs = 3600000;
 constexpr size_t MaxStall = 64 * 1024;
 
 // "name (file:line)" of the innermost frame of a STALL; empty if it has none.
@@ -198,6 +200,8 @@ Application::takeProcess(const qi_frame &frame, QByteArray *error)
                   textIn(versions, "binding"), textIn(versions, "qt")};
     m_name = textOf(frame, QI_KEY_PROCESS_name, 64);
     m_segment = textOf(frame, QI_KEY_PROCESS_segment);
+    const QByteArray lints = textOf(frame, QI_KEY_PROCESS_lints, MaxProcess);
+    qi_lints_configure(m_lints.get(), lints.constData(), size_t(lints.size()));
     if (!keepProcess(frame)) {
         *error = "a PROCESS that is too long";
         return false;
@@ -487,6 +491,14 @@ Application::ping(Answer answer)
     m_session->send(frame.done());
 }
 
+// What the finding about it wants; a stall is told also if that is off.
+unsigned
+Application::stallMs() const
+{
+    int64_t wanted = qi_lints_after_ms(m_lints.get(), QI_LINT_QI101);
+    return wanted < 0 ? StallMs : unsigned(qBound(MinStallMs, wanted, MaxStallMs));
+}
+
 void
 Application::sendRate()
 {
@@ -500,7 +512,7 @@ Application::sendRate()
     // Records always: they are the history, and what lints are found in.
     rate.number(QI_KEY_SET_RATE_hz, m_hz)
         .flag(QI_KEY_SET_RATE_events, true)
-        .number(QI_KEY_SET_RATE_stall, StallMs);
+        .number(QI_KEY_SET_RATE_stall, stallMs());
     m_session->send(rate.done());
 }
 

@@ -199,6 +199,7 @@ class Application : public QObject, public Peer {
     void checkLints();
     void tellFindings();
     void sendRate();
+    unsigned stallMs() const;
     bool keepProcess(const qi_frame &frame);
     void ping(Answer answer);
     void askForRound(std::function<void()> then);

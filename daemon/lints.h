@@ -3,8 +3,13 @@
  * records and its stalls.
  *
  * A finding appears when its condition holds and goes away when it holds no more; one
- * that comes from an event goes away QI_LINT_HOLD_NS after the last such event.  QI_LINTS
- * is the table of what there is, and of the thresholds in force.
+ * that comes from an event goes away QI_LINT_HOLD_NS after the last such event. lints.def
+ * is the table of what there is, and of the thresholds.
+ *
+ *   lints.c         findings, and what the application wants of them
+ *   lints_events.c  what happens: records, stalls, losses
+ *   lints_rows.c    what is: rows, numbers of rows
+ *   lints_words.c   how things are called
  *
  * Bounded: QI_LINT_EACH findings of each kind; what exceeds that is counted in
  * qi_lints_suppressed().  Ages are judged at a moment up to which the rows are known to
@@ -23,38 +28,11 @@
 extern "C" {
 #endif
 
-/* X(id, severity, what it says) */
-#define QI_LINTS(X)                                                                      \
-    X(QI101, 'W', "a step or a callback kept the loop for 100 ms or longer (E: 1 s)")    \
-    X(QI102, 'W', "a task has been in its first step for 1 s")                           \
-    X(QI103, 'W', "a ready task has waited for 100 ms while Qt had the thread")          \
-    X(QI105, 'I', "of the ready tasks of 10 s, one in a hundred waited over 20 ms")      \
-    X(QI106, 'W', "for 2 s the loop has turned 1000 times a second and done nothing")    \
-    X(QI201, 'W', "an asyncslot was called while an earlier call of it is pending")      \
-    X(QI202, 'W', "ten or more calls of an asyncslot are pending")                       \
-    X(QI203, 'W', "a call of an asyncslot goes on although its receiver is destroyed")   \
-    X(QI205, 'W', "a call of an asyncslot failed and nobody took its exception")         \
-    X(QI301, 'E', "a task waits for a signal of an object that is destroyed")            \
-    X(QI302, 'W', "a task has waited for a signal for 30 s")                             \
-    X(QI304, 'W', "an asyncsignalstream has over 1000 items that nobody reads")          \
-    X(QI401, 'E', "a task was destroyed while it was pending")                           \
-    X(QI402, 'E', "a task failed and nobody took its exception")                         \
-    X(QI403, 'W', "tasks wait for each other in a circle")                               \
-    X(QI404, 'W', "for 1 s a task has waited for nothing, or for a task that has ended") \
-    X(QI405, 'W', "half of a task's wake-ups, of at least 20, come from itself")         \
-    X(QI406, 'W', "a task is still there 5 s after it was cancelled")                    \
-    X(QI407, 'W', "the tasks of one function grow: 100 or more, by a fifth in a minute") \
-    X(QI502, 'E', "a step runs a nested Qt event loop; modal() is made for that")        \
-    X(QI503, 'W', "over 1000 timers are pending, or 100 of one callback")                \
-    X(QI504, 'W', "of the timers of 10 s, one in twenty was over 50 ms late")            \
-    X(QI506, 'W', "for 5 s the executor has had more than two waiting jobs a worker")    \
-    X(QI901, 'W', "events were lost before the daemon had them")
-
 enum qi_lint {
-#define X(id, severity, text) QI_LINT_##id,
-    QI_LINTS(X)
+#define X(id, severity, after_ms, limit, text) QI_LINT_##id,
+#include "lints.def"
 #undef X
-        QI_LINT_KINDS
+    QI_LINT_KINDS
 };
 
 #define QI_LINT_EACH 64u
@@ -84,6 +62,12 @@ struct qi_lints;
 /* workers: threads of an executor, as a rule min(32, processors + 4). */
 struct qi_lints *qi_lints_new(unsigned workers);
 void qi_lints_free(struct qi_lints *lints); /* NULL is fine */
+
+/* What an application wants (PROCESS.lints): in the place of what it wanted before.  What
+   is no such line is skipped. */
+void qi_lints_configure(struct qi_lints *lints, const char *text, size_t size);
+/* The time after which a finding is made, ms; -1: it has none, or is off. */
+int64_t qi_lints_after_ms(const struct qi_lints *lints, enum qi_lint lint);
 
 /* A record that is new, after the rows that came before it. */
 void qi_lints_record(struct qi_lints *lints, const struct qi_mirror *mirror,

@@ -146,13 +146,13 @@ struct qi_slot_row {
     uint64_t total, max;
     int64_t created, last_call;
     uint32_t calls, live, overlap_max, refused;
-    uint32_t policy;
+    uint32_t policy, ignore, answer;
 };
 struct qi_wait_row {
     uint32_t signal, code;
     uint64_t sender, task;
     int64_t since;
-    uint32_t form, buffered, dropped, fired, sender_alive;
+    uint32_t form, buffered, dropped, fired, sender_alive, foreign;
 };
 struct qi_object_row {
     uint32_t class_, name;

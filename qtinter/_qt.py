@@ -150,6 +150,11 @@ def _sender_finder() -> _SenderFinder:
     return _SenderFinder()
 
 
+def is_of_other_thread(obj: Any) -> bool:
+    """Whether a QObject belongs to another thread than this one."""
+    return address(obj.thread()) != address(QtCore.QThread.currentThread())
+
+
 def signal_sender(signal: Any) -> Any:
     """Returns the QObject that a bound signal belongs to, or None if it is unknown.
 

@@ -20,6 +20,7 @@ import inspect
 import logging
 import sys
 import threading
+import time
 import types
 import weakref
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
@@ -42,6 +43,8 @@ __all__ = ("asyncslot",)
 _T = TypeVar("_T")
 
 _OVERLAPS = ("allow", "drop", "restart", "queue")
+
+_PACKAGE = __name__.partition(".")[0]
 
 # Of these nothing is lent by a binding; most signals carry nothing else.
 _PLAIN_TYPES = frozenset((bool, int, float, str, bytes, type(None)))
@@ -332,6 +335,16 @@ def _copy(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args
 
 
+def _line_of_user() -> tuple[str, int] | None:
+    """File and line of the innermost frame that is not of this package."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
 # --- loops and threads ---------------------------------------------------------------
 
 
@@ -419,6 +432,7 @@ class _Slot:
         self.home = _running_home()
         self.wrapper: Any = None
         self.group = _Group()
+        self.made_at = _line_of_user()
         self.is_simple = (
             self.overlap == "allow"
             and self.cancel_with is None
@@ -453,7 +467,7 @@ class _Slot:
             else:
                 coro = self._call(args)
             if observer is not None:
-                record = observer.slot_starting(self, self._receiver_of(args))
+                record = observer.slot_starting(self, self._receiver_of(args), args)
             task = self._run(coro)
         except BaseException as exc:
             return self.failed(loop, args, exc)
@@ -475,8 +489,21 @@ class _Slot:
         return self.fn(*(args if self.limit < 0 else args[: self.limit]))
 
     async def _call_after(self, earlier: list[Any], args: tuple[Any, ...]) -> Any:
+        emitted = time.monotonic_ns()
         await asyncio.wait(earlier)
+        self._delayed(args, emitted)
         return await self._call(args)
+
+    def _delayed(self, args: tuple[Any, ...], emitted: int) -> None:
+        """An emission is only now about to call."""
+        if _probe.active is not None:
+            loop = _get_running_loop()
+            _probe.active.slot_delayed(self, self._receiver_of(args), loop, emitted)
+
+    def _handed_over(self, emitted: int, *args: Any) -> None:
+        """An emission of another thread has come to the slot's own."""
+        self._delayed(args, emitted)
+        self.wrapper()(*args)
 
     def _run(self, coro: Any) -> Any:
         if self.runner is run_task:
@@ -593,7 +620,12 @@ class _Slot:
         home: Any = self.home() if self.home is not None else None
         if _is_running(home):
             try:
-                home.call_soon_threadsafe(self.wrapper(), *_copy(args))
+                copy = _copy(args)
+                if _probe.active is None:
+                    home.call_soon_threadsafe(self.wrapper(), *copy)
+                else:
+                    now = time.monotonic_ns()
+                    home.call_soon_threadsafe(self._handed_over, now, *copy)
                 return None
             except RuntimeError:
                 pass  # closed since; its thread does not run slots any more

@@ -206,7 +206,7 @@ read_options(PyObject *options, struct qi_client_options *ret)
         {"name", &ret->name},       {"directory", &ret->directory},
         {"address", &ret->address}, {"qtinter", &ret->qtinter},
         {"python", &ret->python},   {"binding", &ret->binding},
-        {"qt", &ret->qt},
+        {"qt", &ret->qt},           {"lints", &ret->lints},
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -400,6 +400,8 @@ static const struct column columns[] = {
     COLUMN_OF(SLOT, slot, policy),
     COLUMN_OF(SLOT, slot, created),
     COLUMN_OF(SLOT, slot, last_call),
+    COLUMN_OF(SLOT, slot, ignore),
+    COLUMN_OF(SLOT, slot, answer),
     COLUMN_OF(WAIT, wait, signal),
     COLUMN_OF(WAIT, wait, sender),
     COLUMN_OF(WAIT, wait, task),
@@ -410,6 +412,7 @@ static const struct column columns[] = {
     COLUMN_OF(WAIT, wait, fired),
     COLUMN_OF(WAIT, wait, sender_alive),
     COLUMN_OF(WAIT, wait, code),
+    COLUMN_OF(WAIT, wait, foreign),
     COLUMN_OF(OBJECT, object, name),
     COLUMN_OF(OBJECT, object, created),
     COLUMN_OF(OBJECT, object, destroyed),

@@ -37,10 +37,19 @@ thread_number(void)
 
 /*********** loops ***********/
 
+/* Event loops of Qt that run on the thread, as the host tells. */
+static uint32_t
+depth_of(LoopObject *self)
+{
+    return self->host != NULL ? (uint32_t)self->host->depth(self->host->impl) : 0;
+}
+
 static void
 write_loop_row(struct qi_probe *p, LoopObject *self, unsigned state)
 {
     struct qi_loop_view *view = &self->view;
+    int within = self->modal_depth > 0; /* else it does not change between turns */
+    uint32_t depth = within ? depth_of(self) : 0;
     struct qi_slot *slot = qi_row_begin(p->client, view->row);
     struct qi_loop_row *row = &slot->row.loop_;
 
@@ -58,6 +67,9 @@ write_loop_row(struct qi_probe *p, LoopObject *self, unsigned state)
     QI_PUT(row->qt, view->qt_ns);
     QI_PUT(row->max_lag, view->max_lag);
     QI_PUT(row->unseen, view->unseen);
+    if (within) {
+        QI_PUT(row->depth, depth);
+    }
     qi_row_end(p->client, view->row);
 }
 
@@ -491,6 +503,10 @@ qi_probe_run(LoopObject *self, PyObject *handle)
         qi_probe_note(p, view->mark, QI_EV_NESTED_LEFT, view->number, 1,
                       (uint64_t)(view->mark - view->nested_at), 0);
         view->nested_at = 0;
+        uint32_t depth = depth_of(self);
+        struct qi_slot *slot = qi_row_begin(p->client, view->row);
+        QI_PUT(slot->row.loop_.depth, depth);
+        qi_row_end(p->client, view->row);
     }
     if (outer == 0 && view->turn_began != 0) {
         /* The next callback, or the end of the turn, will write it. */
@@ -781,16 +797,18 @@ qi_probe_nested(LoopObject *self)
     struct qi_probe *p = self->st->probe;
     struct qi_loop_view *view = &self->view;
 
-    if (view->session != p->session || view->nested_at != 0 || view->row == QI_NO_SLOT) {
+    if (view->session != p->session || view->row == QI_NO_SLOT) {
         return;
     }
-    view->nested_at = qi_probe_now();
-    unsigned depth =
-        self->host != NULL ? (unsigned)self->host->depth(self->host->impl) : 0;
+    unsigned depth = depth_of(self);
     struct qi_slot *slot = qi_row_begin(p->client, view->row);
     QI_PUT(slot->state, (uint8_t)QI_LOOP_NESTED);
     QI_PUT(slot->row.loop_.depth, depth);
     qi_row_end(p->client, view->row);
+    if (view->nested_at != 0) {
+        return;
+    }
+    view->nested_at = qi_probe_now();
     uint64_t current = view->current;
     qi_probe_note(p, view->nested_at, QI_EV_NESTED_ENTERED, view->number, depth,
                   QI_REF_KIND(current) == QI_TASK ? QI_REF_ID(current) : 0, 0);
@@ -814,9 +832,10 @@ qi_probe_modal_entered(LoopObject *self, PyObject *function)
     qi_probe_note(p, view->modal_at, QI_EV_MODAL_ENTERED, view->number,
                   (uint32_t)self->modal_depth, code, 0);
     qi_probe_show_current(p, view, 0, 0);
+    unsigned depth = depth_of(self);
     struct qi_slot *slot = qi_row_begin(p->client, view->row);
     QI_PUT(slot->state, (uint8_t)QI_LOOP_NESTED);
-    QI_PUT(slot->row.loop_.depth, (uint32_t)self->modal_depth);
+    QI_PUT(slot->row.loop_.depth, depth);
     qi_row_end(p->client, view->row);
 }
 
@@ -832,8 +851,9 @@ qi_probe_modal_left(LoopObject *self)
     int64_t now = qi_probe_now();
     qi_probe_note(p, now, QI_EV_MODAL_LEFT, view->number, (uint32_t)self->modal_depth,
                   (uint64_t)(now - view->modal_at), 0);
+    unsigned depth = depth_of(self);
     struct qi_slot *slot = qi_row_begin(p->client, view->row);
     QI_PUT(slot->state, (uint8_t)QI_LOOP_IDLE);
-    QI_PUT(slot->row.loop_.depth, (uint32_t)self->modal_depth);
+    QI_PUT(slot->row.loop_.depth, depth);
     qi_row_end(p->client, view->row);
 }

@@ -289,11 +289,34 @@ task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *ta
     }
 }
 
+/* call_soon() on a thread that is not the loop's: a race. */
+static void
+queued_by_other_thread(struct qi_probe *p, LoopObject *self, PyObject *handle)
+{
+    if (qi_probe_view(p, self)) {
+        qi_probe_hold(p);
+        uint32_t code = qi_name_callable(p, QI_SLOT(self->st, handle, callback));
+        if (qi_probe_let_go(p)) {
+            qi_probe_note(p, qi_probe_now(), QI_EV_CALLBACK_FOREIGN, self->view.number,
+                          code, 0, 0);
+        }
+    }
+}
+
 void
 qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
 {
     qi_state *st = self->st;
     struct qi_probe *p = st->probe;
+
+    if (QI_UNLIKELY(!foreign && self->thread_id != 0
+                    && self->thread_id != PyThread_get_thread_ident())) {
+        queued_by_other_thread(p, self, handle);
+        p = st->observed;
+        if (p == NULL) {
+            return;
+        }
+    }
     PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
 
     if (task != NULL && task == self->view.stepping

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, _probe
 from .._version import __version__
-from . import _record, _stacks
+from . import _lints, _record, _stacks
 from ._observer import Observer
 from ._record import flight, record, save
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
     "connect",
@@ -59,6 +59,7 @@ def enable(
     ring: int | None = None,
     connect: bool = True,
     stack_signal: int | None = None,
+    lints: Mapping[str, Any] | bool | None = None,
 ) -> None:
     """Begin to show the loops of this process; if they are shown, change the level.
 
@@ -75,7 +76,10 @@ def enable(
         hangs; 0: none.  By default ``$QTINTER_INSPECT_SIGNAL`` (a number or a name),
         else ``SIGRTMAX - 3``.  If it is in use there are no such stacks:
         ``statistics()["stacks_state"]`` says so.
-    :raises ValueError: an argument is out of range.
+    :param lints: what the program wants of findings, as the table
+        ``[tool.qtinter.lints]`` of its pyproject.toml, which is read if this is None;
+        False: the defaults.
+    :raises ValueError: an argument is out of range, or that table is not as it must be.
     :raises OSError: the segment cannot be made.
 
     To be called on the thread of a loop, or before loops run.  Tasks that exist already
@@ -88,6 +92,7 @@ def enable(
         _set_level(level)
         return
     number = _stacks.number_of(stack_signal)
+    wanted = _lints.configuration(lints)
     binding, qt = _loaded_binding()
     _core.inspect_open(
         {
@@ -102,6 +107,7 @@ def enable(
             "python": platform.python_version(),
             "binding": binding,
             "qt": qt,
+            "lints": wanted,
             "answer": _answer,
         }
     )
@@ -175,7 +181,7 @@ def statistics() -> dict[str, Any]:
 
     Of the stacks taken by a signal: ``stacks``, how many; ``stack_longest``, the most
     nanoseconds that one took of its thread's time; ``stacks_state``, ``"on"`` or why
-    not.
+    there are none.
 
     :raises RuntimeError: inspection is not enabled.
     """

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, _probe
 from .._slots import _is_qobject
+from . import _lints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Numbers of proto/entities.def and proto/records.def; tests compare them.
 TASK, SLOT, WAIT, OBJECT, TIMER, WATCH, JOB, LOOP = range(1, 9)
 SLOT_REGISTERED, SLOT_CALLED, SLOT_ENDED, SLOT_REFUSED, SLOT_GONE = range(20, 25)
+SLOT_DELAYED = 25
 WAIT_BEGAN, WAIT_FIRED, WAIT_ENDED, SENDER_DESTROYED = range(30, 34)
 STREAM_PUSH, STREAM_DROP = 34, 35
 JOB_SUBMITTED = 60
@@ -72,7 +74,7 @@ class SlotRecord:
 
     __slots__ = (
         "calls", "id", "key", "links", "live", "max", "overlap", "refused", "row",
-        "started", "total",
+        "started", "total", "wants_answer",
     )  # fmt: skip
 
     def __init__(self, key: tuple[int, int], row: int, ident: int) -> None:
@@ -81,6 +83,7 @@ class SlotRecord:
         self.id = ident
         self.calls = self.live = self.overlap = self.refused = 0
         self.total = self.max = 0
+        self.wants_answer = ""  # of the invocation that is being started
         # By id(task), while it is pending: when it was started, and its id.
         self.started: dict[int, tuple[int, int]] = {}
         self.links: list[Any] = []  # weak references that tell of the end
@@ -211,6 +214,7 @@ class Observer:
                 "policy": OVERLAPS.index(slot.overlap),
                 "created": _now(),
                 "receiver": owner,
+                "ignore": _core.inspect_text(_lints.ignored(slot.fn, slot.made_at)),
             },
         )
         if made is None:
@@ -241,10 +245,11 @@ class Observer:
             record.row = -1
 
     @_harmless
-    def slot_starting(self, slot: Any, receiver: Any) -> Any:
+    def slot_starting(self, slot: Any, receiver: Any, args: tuple[Any, ...]) -> Any:
         """An emission is about to start an invocation: the cause of its task."""
         record = self.slot_made(slot, receiver)
         if record is not None:
+            record.wants_answer = _lints.class_that_wants_answer(args)
             _core.inspect_cause(SLOT, record.id)
         return record
 
@@ -267,6 +272,9 @@ class Observer:
         record.live += pending
         record.overlap = max(record.overlap, record.live, 1)
         _core.inspect_record(SLOT_CALLED, loop, 0, ident, record.id)
+        if pending and record.wants_answer:
+            text = _core.inspect_text(record.wants_answer)
+            _core.inspect_row_set(SLOT, record.row, {"answer": text})
         if pending:
             record.started[id(task)] = (now, ident)
             task.add_done_callback(_Ended(self, record, loop))
@@ -283,6 +291,14 @@ class Observer:
             _core.inspect_row_set(SLOT, record.row, {"refused": record.refused})
             policy = OVERLAPS.index(slot.overlap)
             _core.inspect_record(SLOT_REFUSED, loop, policy, record.id, 0)
+
+    @_harmless
+    def slot_delayed(self, slot: Any, receiver: Any, loop: Any, emitted: int) -> None:
+        """An emission is called only now, for earlier calls or another thread."""
+        record = self.slot_made(slot, receiver)
+        if record is not None:
+            delay = max(0, _now() - emitted)
+            _core.inspect_record(SLOT_DELAYED, loop, 0, record.id, delay)
 
     @_harmless
     def slot_ended(self, record: SlotRecord, loop: Any, task: Any) -> None:
@@ -335,6 +351,7 @@ class Observer:
                 "since": _now(),
                 "form": form,
                 "sender_alive": 1,
+                "foreign": int(owner != 0 and _qt.is_of_other_thread(sender)),
             },
         )
         if made is None:

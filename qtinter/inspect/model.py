@@ -280,6 +280,7 @@ class Process:
                     "total": row["total"] * 1e-9,
                     "max": row["max"] * 1e-9,
                     "last_call": self._age(row["last_call"]),
+                    "ignore": self.text(row["ignore"]),
                     "pending": pending,
                 }
             )

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+import faults
 import hangs
 
 import qtinter
@@ -108,6 +109,10 @@ class Program:
         for number in range(int(first), int(last)):
             qtinter.inspect.mark(f"mark {number}")
 
+    def do_fault(self, ident):
+        """Does something wrong: see faults.py."""
+        self.loop.call_soon(getattr(faults, "fault_" + ident), self.loop)
+
     def do_state(self):
         return qtinter.inspect.statistics()["state"]
 
@@ -120,6 +125,9 @@ class Program:
 def main():
     app = QtCore.QCoreApplication(sys.argv)
     control = "--control" in sys.argv
+    if "--project" in sys.argv:  # as if the program lay there
+        folder = sys.argv[sys.argv.index("--project") + 1]
+        sys.modules["__main__"].__file__ = os.path.join(folder, "main.py")
     with qtinter.using_asyncio_from_qt() as loop:
         qtinter.inspect.enable(level=3, name="victim", control=control)
         program = Program(loop)

@@ -63,7 +63,7 @@ def test_the_stack_of_a_hang(application, known, run, kind):
             assert text.startswith("Stack of the thread of loop 1 ")
             assert f"in hang_{kind}\n" in text
             application.send("")
-            last = await told.__anext__()
+            last = first
             while not last["over"]:
                 last = await told.__anext__()
             assert last["since"] == first["since"]

@@ -18,7 +18,7 @@ DEFAULT = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else None
 
 @pytest.fixture
 def enable(no_leaks, tmp_path, monkeypatch):
-    """Enables inspection in a directory of its own; returns what is said of it."""
+    """Enables inspection in a directory of the test's own; returns the state."""
     monkeypatch.delenv("QTINTER_INSPECT_SIGNAL", raising=False)
     tmp_path.chmod(0o700)
     was_on = inspect.is_enabled()

@@ -11,6 +11,7 @@ Message = namedtuple("Message", "number name senders doc fields")
 Field = namedtuple("Field", "key name type required doc")
 Entity = namedtuple("Entity", "number name singular doc columns")
 Column = namedtuple("Column", "number name type doc")
+Lint = namedtuple("Lint", "id severity after_ms limit text")
 Record = namedtuple("Record", "number name x a b doc")
 
 TEXT = r'"((?:[^"\\]|\\.)*)"'
@@ -21,9 +22,9 @@ def _unquote(text):
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def _lines(name):
+def _lines(name, folder=PROTO):
     """The macro calls of a .def file, each as its name and its arguments."""
-    for line in (PROTO / name).read_text(encoding="utf-8").splitlines():
+    for line in (folder / name).read_text(encoding="utf-8").splitlines():
         found = ITEM.match(line)
         if found is None:
             if line and not line.startswith(("/*", " *")):
@@ -71,3 +72,13 @@ def records():
     for _, (number, name, x, a, b), texts in _lines("records.def"):
         found[int(number)] = Record(int(number), name, x, a, b, texts[0])
     return found
+
+
+def lints():
+    """All kinds of findings, in the order of their ids."""
+    return [
+        Lint(ident, letter.strip("'"), int(after), int(limit), texts[0])
+        for _, (ident, letter, after, limit), texts in _lines(
+            "lints.def", ROOT / "daemon"
+        )
+    ]

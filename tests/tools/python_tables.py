@@ -88,6 +88,15 @@ def tables() -> str:
         for value, name in enum_names(header, enum, prefix).items():
             out.append(f'    {value}: "{name}",\n')
         out.append("}\n")
+    out.append("\n# id: (severity, after_ms, limit, what it says); -1: no threshold\n")
+    out.append("LINTS = {\n")
+    for lint in defs.lints():
+        out.append(
+            f'    "{lint.id}": (\n        "{lint.severity}",\n'
+            f"        {lint.after_ms},\n        {lint.limit},\n"
+            f'        "{lint.text}",\n    ),\n'
+        )
+    out.append("}\n")
     return "".join(out)
 
 
