@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
+import shutil
 import struct
 import time
 from typing import Any, Iterable, Iterator, List, Tuple
@@ -54,6 +55,7 @@ class Source(abc.ABC):
     :ivar gaps: what is missing, oldest first.
     :ivar notes: stalls and lints, oldest first.
     :ivar problems: what could not be read, one line each.
+    :ivar path: of the file, None without one.
     """
 
     info: dict[str, Any]
@@ -61,14 +63,29 @@ class Source(abc.ABC):
     gaps: list[Gap]
     notes: list[Note]
     problems: list[str]
+    path: str | None = None
 
     @abc.abstractmethod
     def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
         """The states that were kept, oldest first: (ts, rows)."""
 
+    def ended(self) -> Iterator[RowList]:
+        """The last rows of what has ended, where the states do not have them."""
+        return iter(())
+
     @abc.abstractmethod
     def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
         """The records with t0 <= ts <= t1, oldest first; holds one chunk at a time."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file, in the format that it is in.
+
+        :raises OSError: it cannot be written.
+        :raises ValueError: it is in no file.
+        """
+        if self.path is None:
+            raise ValueError("a recording that is in memory cannot be saved")
+        shutil.copyfile(self.path, path)
 
 
 class ListSource(Source):
@@ -117,34 +134,39 @@ class ListSource(Source):
 class SegmentSource(ListSource):
     """What a segment still holds: the last records, and the state at its end.
 
+    :param since: ns; older records are left out.
     :raises OSError: the file cannot be opened.
     :raises ValueError: it is no segment, or is damaged.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], since: int = 0) -> None:
         from ..inspect.segment import is_running
 
-        data: dict[str, Any] = _core.inspect_read_segment(os.fspath(path))
-        info, records, first = data["header"], data["records"], data["first"]
+        self.path = os.fspath(path)
+        data = _core.inspect_read_segment(self.path, since)
+        info, records, oldest = data["header"], data["records"], data["oldest"]
         if is_running(info["pid"], info["start"]):
             ts = time.monotonic_ns()  # of this machine, as the segment is
         else:
             ts = max([info["mono0"]] + [record[0] for record in records[-1:]])
         gaps = []
-        if first:
-            until = records[0][0] if records else ts
-            gaps.append(Gap(0, first, "ring", info["mono0"], until))
+        if oldest:
+            # When the oldest one was made is known if it is among those that were read.
+            until = records[0][0] if records and oldest == data["first"] else ts
+            if oldest != data["first"]:
+                until = min(until, since)
+            gaps.append(Gap(0, oldest, "ring", info["mono0"], until))
         if data["lost"]:
-            gaps.append(Gap(first, data["lost"], "ring", 0, 0))
+            gaps.append(Gap(oldest, data["lost"], "ring", 0, 0))
         problems = []
         if data["torn"]:
             problems.append(f"{data['torn']} rows were being written when it was read")
         super().__init__(
-            dict(info, segment=os.fspath(path)),
+            dict(info, segment=self.path),
             data["entries"],
             records,
             [(ts, data["rows"])],
-            first=first,
+            first=data["first"],
             gaps=gaps,
             problems=problems,
         )
@@ -154,35 +176,45 @@ class TraceSource(Source):
     """A trace file; a chunk of it is read when it is needed.
 
     :raises OSError: the file cannot be opened.
-    :raises ValueError: it is no trace, or one of a later major version.
+    :raises ValueError: it is no trace, or one of another major version.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        core: Any = _core
-        self._reader = core.TraceReader(os.fspath(path))
-        self._chunks = self._reader.chunks
+        self.path = os.fspath(path)
+        self._reader = _core.TraceReader(self.path)
+        self._chunks: list[tuple[int, int, int]] = []  # index, t0, t1
         self.info = dict(self._reader.header)
-        self.info["last"] = max(
-            [self.info["mono0"]] + [chunk[2] for chunk in self._chunks]
-        )
         self.entries = {}
         self.gaps = []
         self.notes = []
         self.problems = list(self._reader.problems)
-        for index in range(len(self._chunks)):
-            chunk = self._reader.read(index)
+        for index, (_, t0, t1, first, n, *_) in enumerate(self._reader.chunks):
+            try:
+                chunk = self._reader.read(index)
+            except ValueError as exc:
+                self.problems.append(str(exc))
+                self.gaps.append(Gap(first, n, "damaged", t0, t1))
+                continue
+            self._chunks.append((index, t0, t1))
             self.entries.update((ident, value) for ident, _, value in chunk["entries"])
             self.gaps.extend(Gap(*gap) for gap in chunk["gaps"])
             self.notes.extend(Note(*note) for note in chunk["notes"])
-        self.problems += self._reader.problems[len(self.problems) :]
+        begins = [t0 for _, t0, _ in self._chunks[:1]]
+        ends = [t1 for _, _, t1 in self._chunks]
+        self.info.setdefault("mono0", min(begins, default=0))
+        self.info["last"] = max(ends, default=self.info["mono0"])
 
     def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
-        for index in range(len(self._chunks)):
+        for index, _, _ in self._chunks:
             chunk = self._reader.read(index)
             yield chunk["state_ts"], chunk["rows"]
 
+    def ended(self) -> Iterator[RowList]:
+        for index, _, _ in self._chunks:
+            yield from self._reader.read(index)["ended"]
+
     def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
-        for index, (_, begins, ends, *_rest) in enumerate(self._chunks):
+        for index, begins, ends in self._chunks:
             if (t0 is not None and ends < t0) or (t1 is not None and begins > t1):
                 continue
             chunk = self._reader.read(index)

@@ -1,0 +1,89 @@
+"""A trace in few lines, for people."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ._query import Item, seconds_text
+
+if TYPE_CHECKING:
+    from ._trace import Trace
+
+LINES = 40
+_EVENTS = 10
+_FRAME = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+),? in (?P<name>\S+)')
+
+
+def summary(trace: Trace) -> str:
+    """At most LINES lines: figures, longest step, what pends, findings, last events."""
+    lines = _figures(trace)
+    room = LINES - len(lines) - _EVENTS - 1
+    lints = [str(lint) for lint in trace.all_lints()]
+    pending = [str(item) for item in pending_items(trace)]
+    lint_room = min(len(lints), max(room // 2, room - len(pending) - 2))
+    lines += _part("findings", lints, lint_room)
+    room -= lint_room + 1 if lints else 0
+    lines += _part("pending", pending, max(room - 1, 1))
+    lines += _last_events(trace)
+    return "\n".join(line[:160] for line in lines[:LINES])
+
+
+def _part(title: str, items: list[str], room: int) -> list[str]:
+    if not items:
+        return []
+    shown = items if len(items) <= room else items[: max(room - 1, 0)]
+    lines = [f"{title}:"] + [f"  {item}" for item in shown]
+    if len(shown) < len(items):
+        lines.append(f"  … {len(items) - len(shown)} more")
+    return lines
+
+
+def _figures(trace: Trace) -> list[str]:
+    figures = trace.figures()
+    lines = [
+        f"{seconds_text(trace.duration)}, {figures['steps']} steps, "
+        f"{figures['tasks']} tasks, {figures['slots']} slot calls, lag p99 "
+        f"{seconds_text(figures['p99_lag'])}"
+    ]
+    if figures["lost"]:
+        lines.append(f"LOST {figures['lost']} records")
+    for step in trace.longest_steps():
+        lines.append(f"longest step {step}")
+        break
+    lines += [f"  problem: {problem}" for problem in trace.problems[:2]]
+    return lines
+
+
+def pending_items(trace: Trace) -> list[Item]:
+    """The tasks that pend at the end, and the waits that no such task explains."""
+    tasks = [task for task in trace.all_tasks() if task.is_pending]
+    shown = {task.id for task in tasks}
+    items: list[Item] = [*tasks]
+    for wait in trace.signal_waits():
+        task = wait.task
+        if wait.is_pending and (task is None or task.id not in shown):
+            items.append(wait)
+    return items
+
+
+def _last_events(trace: Trace) -> list[str]:
+    last: list[str] = []
+    records = list(trace.last_records(_EVENTS))
+    if records:
+        last.append("last events:")
+        last += [f"  {trace.event(record)}" for record in records]
+    return last
+
+
+def innermost(stack: str) -> str:
+    """The innermost frame of a stack as text: ``dumps (json/__init__.py:231)``.
+
+    faulthandler writes "most recent call first", traceback the opposite.
+    """
+    frames = list(_FRAME.finditer(stack))
+    if not frames:
+        return ""
+    found = frames[0] if "most recent call first" in stack.lower() else frames[-1]
+    parts = found["file"].replace("\\", "/").split("/")
+    return f"{found['name']} ({'/'.join(parts[-2:])}:{found['line']})"
