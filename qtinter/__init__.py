@@ -94,7 +94,14 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-if os.environ.get("QTINTER_INSPECT"):
+if os.environ.get("QTINTER_TRACE_DIR"):
+    from .trace import _child
+
+    _child.begin()
+elif os.environ.get("QTINTER_INSPECT"):
     from .inspect import enable_from_environment
 
     enable_from_environment()
+
+if "pytest_qtinter" in sys.modules:
+    sys.modules["pytest_qtinter"].qtinter_imported()

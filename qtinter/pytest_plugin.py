@@ -15,6 +15,9 @@ It gives
 
 The application object is that of a fixture ``qapp``, which pytest-qt has, or one that
 exists; otherwise a ``QCoreApplication`` is made and kept until the process ends.
+
+The package ``pytest_qtinter`` is another plugin, which is always loaded: it keeps what
+loops did in tests that failed.  Neither needs the other.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""Writing what is kept of a test."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+from typing import List
+
+from qtinter import _core
+from qtinter.trace import Trace, _diff
+from qtinter.trace import open as open_trace
+from qtinter.trace.export import FORMATS, export
+
+TITLE = "Captured loop trace"
+
+
+def write_segment(segment: str, path: str) -> str:
+    """Write what a segment holds as a recording; the path that it has got.
+
+    :raises OSError: it cannot be read or written.
+    :raises ValueError: it is no segment.
+    """
+    if hasattr(_core, "segment_to_trace"):
+        _core.segment_to_trace(segment, path + ".qtrace")
+        return path + ".qtrace"
+    shutil.copyfile(segment, path + ".qiseg")
+    return path + ".qiseg"
+
+
+def write_children(staging: str, folder: str) -> List[str]:
+    """Write the recordings of processes that the test has started; what went wrong."""
+    problems = []
+    for segment in sorted(glob.glob(os.path.join(glob.escape(staging), "*.qiseg"))):
+        pid = os.path.basename(segment).partition("-")[0]
+        try:
+            write_segment(segment, os.path.join(folder, f"trace-p{pid}"))
+        except (OSError, ValueError) as exc:
+            problems.append(f"process {pid}: {exc}")
+    return problems
+
+
+def write_texts(trace: Trace, folder: str) -> None:
+    """summary.txt, await.txt and figures.json, for people and comparisons."""
+    _write(folder, "summary.txt", trace.text())
+    _write(folder, "await.txt", str(trace.await_graph()))
+    _write(folder, "figures.json", json.dumps(_diff.figures(trace), indent=1))
+
+
+def write_formats(path: str, folder: str, formats: List[str]) -> List[str]:
+    """Export a recording that has been written; what went wrong."""
+    problems = []
+    wanted = [name for name in formats if name != "qtrace"]
+    source = open_trace(path).source if wanted else None
+    for name in wanted:
+        assert source is not None
+        to = os.path.join(folder, "trace" + FORMATS[name])
+        try:
+            export(source, to, name)
+        except (OSError, ValueError) as exc:
+            problems.append(f"{name}: {exc}")
+    return problems
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    path = os.path.join(folder, name)
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text.rstrip("\n") + "\n")

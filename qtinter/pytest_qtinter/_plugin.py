@@ -1,0 +1,614 @@
+"""Recording the tests of one process, and keeping what is to be kept.
+
+The recording is the ring of the process's segment (:mod:`qtinter.inspect`), in memory;
+nothing is read from it or written anywhere until a test fails or asks.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import os
+import shutil
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Dict, Generator, List, Optional
+
+import pytest
+
+from qtinter import _core, inspect
+
+from . import MODES, option
+from ._folders import slug
+
+# What reads and judges recordings is imported when there is one to be read: most
+# suites never need it.
+if TYPE_CHECKING:
+    from qtinter.trace import Trace
+
+    from . import Entry
+    from ._looptrace import LoopTrace
+
+FORMATS = ("qtrace", "perfetto", "html", "chrome", "jsonl", "csv")
+SEVERITIES = ("E", "W", "none")
+_MARK = 90  # of proto/records.def
+_RECORD_BYTES = 32
+_STACK_LINES = 12
+CHILDREN = "children"  # of the folder for segments
+_CLEAN = ("tasks", "slots", "waits", "timers", "exceptions", "ignore", "allow_gaps")
+
+
+class Settings:
+    """What options and ini say.
+
+    :raises ValueError: one of them cannot be understood; the message says how to.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.mode: str = option(config, "qtrace")
+        self.mode_given = config.getoption("qtrace") is not None
+        self.level = _level(option(config, "qtrace_level"))
+        self.ring = _records(option(config, "qtrace_ring"))
+        self.formats = _formats(option(config, "qtrace_format"))
+        self.fail = _severity(option(config, "qtrace_fail"))
+        self.fail_given = config.getoption("qtrace_fail") is not None
+        self.ignore: List[str] = list(option(config, "qtrace_ignore"))
+        self.budget: Dict[str, float] = {}
+        budget = option(config, "qtrace_budget")
+        if budget:
+            from . import _checks
+
+            self.budget = _checks.budget_of(budget)
+        self.budget_given = config.getoption("qtrace_budget") is not None
+        baseline = option(config, "qtrace_baseline")
+        self.baseline = os.path.join(str(config.rootpath), baseline) if baseline else ""
+        self.limits: List[Any] = []
+        limits = option(config, "qtrace_compare_fail")
+        if limits:
+            from . import _checks
+
+            self.limits = _checks.limits_of(limits)
+        self.timeout_dump: bool = option(config, "qtrace_timeout_dump")
+        self.update: bool = option(config, "qtrace_update")
+
+
+def _level(value: Any) -> int:
+    if str(value) not in ("1", "2", "3", "4"):
+        raise ValueError(f"qtrace-level={value}: write 1, 2, 3 or 4")
+    return int(value)
+
+
+def _formats(text: str) -> List[str]:
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    for name in found:
+        if name not in FORMATS:
+            raise ValueError(f"qtrace-format={text}: there are {', '.join(FORMATS)}")
+    return found
+
+
+def _severity(value: str) -> str:
+    if value not in SEVERITIES:
+        raise ValueError(f"qtrace-fail={value}: write E, W or none")
+    return value
+
+
+def _records(text: str) -> int:
+    """How many records a ring of a size has: the next power of two."""
+    units = {"kib": 1 << 10, "mib": 1 << 20, "": 1}
+    number = text.strip().rstrip("KMiBkmb")
+    unit = text.strip()[len(number) :].lower()
+    if not number.isdigit() or unit not in units or int(number) == 0:
+        raise ValueError(f"qtrace-ring={text}: write a size such as 8MiB")
+    wanted = max(1024, int(number) * units[unit] // _RECORD_BYTES)
+    return min(1 << (wanted - 1).bit_length(), 1 << 24)
+
+
+class Test:
+    """One run of one test.
+
+    What most tests do not change is an attribute of the class: this is made for each.
+    """
+
+    called = 0  # ns; when its call phase began
+    segment = ""
+    failed = False
+    raised: Optional[BaseException] = None  # by us
+    folder = ""
+    clean: Optional[Dict[str, Any]] = None
+    allow_gaps = False
+    timer: Optional[threading.Timer] = None
+
+    def __init__(
+        self, item: pytest.Item, settings: Settings, marks: List[pytest.Mark]
+    ) -> None:
+        self.item = item
+        self.began = time.monotonic_ns()
+        self.problems: List[str] = []
+        self.mode = settings.mode
+        self.level = settings.level
+        self.fail = settings.fail
+        self.ignore = settings.ignore
+        self.budget = settings.budget
+        for mark in marks:
+            _MARKS[mark.name](self, mark, settings)
+
+    @property
+    def suffix(self) -> str:
+        count = getattr(self.item, "execution_count", 1)
+        return f"-rerun{count - 1}" if count > 1 else ""
+
+
+def _mark_qtrace(test: Test, mark: pytest.Mark, settings: Settings) -> None:
+    unknown = set(mark.kwargs) - {"mode", "level"}
+    mode = mark.args[0] if mark.args else mark.kwargs.get("mode")
+    if unknown or len(mark.args) > 1 or mode not in (None, *MODES):
+        raise ValueError(f"mark qtrace takes a mode of {', '.join(MODES)} and level=")
+    if mode is not None and not settings.mode_given:
+        test.mode = mode
+    test.level = _level(mark.kwargs.get("level", test.level))
+
+
+def _mark_budget(test: Test, mark: pytest.Mark, settings: Settings) -> None:
+    from . import _checks
+
+    limits = dict(mark.kwargs)
+    test.allow_gaps = bool(limits.pop("allow_gaps", False))
+    own = {}
+    for name, value in limits.items():
+        figure = _checks.figure_name(name)
+        own[figure] = _checks.limit_of(figure, value)
+    suite = settings.budget
+    test.budget = {**own, **suite} if settings.budget_given else {**suite, **own}
+
+
+def _mark_clean(test: Test, mark: pytest.Mark, settings: Settings) -> None:
+    unknown = set(mark.kwargs) - set(_CLEAN)
+    if unknown or mark.args:
+        raise ValueError(f"mark loop_clean takes {', '.join(_CLEAN)}")
+    test.clean = dict(mark.kwargs)
+
+
+def _mark_ignore(test: Test, mark: pytest.Mark, settings: Settings) -> None:
+    before = settings.ignore if mark.kwargs.get("extend", True) else []
+    test.ignore = [*before, *mark.args]
+
+
+def _mark_fail(test: Test, mark: pytest.Mark, settings: Settings) -> None:
+    severity = _severity(str(mark.args[0]) if mark.args else "")
+    if not settings.fail_given:
+        test.fail = severity
+
+
+_MARKS = {
+    "qtrace": _mark_qtrace,
+    "loop_budget": _mark_budget,
+    "loop_clean": _mark_clean,
+    "qtrace_ignore": _mark_ignore,
+    "qtrace_fail": _mark_fail,
+}
+
+
+class Marks:
+    """Our marks of tests; those of folders, modules and classes are looked for once."""
+
+    def __init__(self) -> None:
+        self._of: Dict[Any, List[pytest.Mark]] = {}
+
+    def of(self, node: Any) -> List[pytest.Mark]:
+        """The closest mark of each kind."""
+        own = [mark for mark in node.own_markers if mark.name in _MARKS]
+        above = self._of_parent(node.parent)
+        if not own:
+            return above
+        names = {mark.name for mark in own}
+        found = list({mark.name: mark for mark in reversed(own)}.values())
+        return found + [mark for mark in above if mark.name not in names]
+
+    def _of_parent(self, node: Any) -> List[pytest.Mark]:
+        if node is None:
+            return []
+        found = self._of.get(node)
+        if found is None:
+            found = self._of[node] = self.of(node)
+        return found
+
+
+class Plugin:
+    """The hooks that see tests, while qtinter is there."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.test: Optional[Test] = None
+        self.error = ""
+        self._marks = Marks()
+        self._ours = False  # it was we who have enabled inspection
+        self._ends_after = 0.0  # seconds; by pytest-timeout
+        self._ends_at = 0.0
+        self._stack: Optional[io.FileIO] = None
+        try:
+            self.settings = Settings(entry.config)
+        except ValueError as exc:
+            self.error = str(exc)
+        # Where programs that tests start are recorded; qtinter.trace._child reads it.
+        self._children = ""
+        if not hasattr(_core, "inspect_open"):
+            entry.trouble = "this system has no inspection yet"
+
+    def close(self) -> None:
+        if self._stack is not None:
+            self._stack.close()
+        if self._children:
+            os.environ.pop("QTINTER_TRACE_DIR", None)
+        if self._ours and inspect.is_enabled():
+            inspect.disable()
+
+    # --- a test begins
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.begin(item)
+
+    def begin(self, item: pytest.Item) -> None:
+        """Begin to watch a test; nothing happens where it is switched off."""
+        if self.error:
+            pytest.exit(
+                f"qtinter: {self.error}", returncode=pytest.ExitCode.USAGE_ERROR
+            )
+        if self.test is not None and self.test.item is item and not self.test.called:
+            return  # begun when qtinter was imported
+        try:
+            test = Test(item, self.settings, self._marks.of(item))
+        except ValueError as exc:
+            raise pytest.UsageError(f"{item.nodeid}: {exc}") from None
+        self.test = None
+        if self.entry.trouble:
+            return
+        wanted = test.mode != "off" or "looptrace" in getattr(item, "fixturenames", ())
+        if wanted and self._enable(test):
+            self.test = test
+            _mark("test setup")
+            if self.settings.timeout_dump:
+                self._arm(item)
+                self._start_timer(test)
+
+    def _enable(self, test: Test) -> bool:
+        if not self._children:
+            # Not before there is a test: the workers of xdist are no programs of one.
+            self._children = os.path.join(self.entry.staging_folder(), CHILDREN)
+            os.environ["QTINTER_TRACE_DIR"] = self._children
+        if not _core.inspect_is_open():
+            try:
+                # A worker's is where the process that started it finds it.
+                inspect.enable(
+                    level=test.level,
+                    connect=False,
+                    ring=self.settings.ring,
+                    directory=self.entry.staging if self.entry.worker else None,
+                )
+            except (OSError, RuntimeError) as exc:
+                self.entry.trouble = str(exc)  # no reason for a test to fail
+                return False
+            self._ours = True
+        elif self._ours and _core.inspect_level() != test.level:
+            inspect.enable(level=test.level)
+        test.segment = _core.inspect_segment_path()
+        return True
+
+    # --- its phases
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        test = self.test
+        if test is not None:
+            test.called = time.monotonic_ns()
+            _mark("test call")
+        result = yield  # a test that fails leaves from here
+        if test is not None and not getattr(item, "_excinfo", None):  # of unittest
+            test.raised = self._check(test)
+            if test.raised is not None:
+                raise test.raised
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        if self.test is not None:
+            _mark("test teardown")
+
+    def _check(self, test: Test) -> Optional[AssertionError]:
+        """What the test is to be failed for, although it has passed."""
+        settings = self.settings
+        compares = bool(settings.baseline and settings.limits)
+        if not (
+            test.budget or test.clean is not None or test.fail != "none" or compares
+        ):
+            return None
+        from . import _checks
+
+        trace = self.trace(test, test.called)
+        if trace is None:
+            return None
+
+        def where() -> str:
+            return self.folder_of(test)
+
+        try:
+            if test.budget:
+                budgeted = trace.with_gaps() if test.allow_gaps else trace
+                _checks.check_budget(budgeted, test.budget, where)
+            if compares:
+                name = slug(test.item.nodeid)
+                baseline = os.path.join(settings.baseline, name)
+                _checks.check_changes(trace, baseline, settings.limits, where)
+            if test.clean is not None:
+                clean = dict(test.clean)
+                allowed = clean.pop("allow_gaps", False)
+                judged = trace.with_gaps() if allowed else trace
+                _checks.check_clean(judged, where, **clean)
+            if test.fail != "none":
+                _checks.check_findings(trace, test.fail, test.ignore, where)
+        except AssertionError as exc:  # LoopTraceError and TraceIncomplete
+            return exc
+        return None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        test = self.test
+        if test is not None and (call.when != "setup" or call.excinfo is not None):
+            self._reported(test, report, call)
+        return report
+
+    def _reported(
+        self, test: Test, report: pytest.TestReport, call: pytest.CallInfo[None]
+    ) -> None:
+        if report.failed:
+            test.failed = True
+            if call.excinfo is not None and call.excinfo.value is test.raised:
+                # The message is what counts, and not where the plugin raised it.
+                report.longrepr = call.excinfo.getrepr(style="value")
+            if test.mode != "off":
+                self._add_section(test, report)
+        if report.when == "teardown":
+            self._finish(test, report)
+
+    # --- reading
+
+    def trace(self, test: Test, since: int = 0) -> Optional[Trace]:
+        """What was recorded of a test so far; None if inspection was switched off.
+
+        :param since: ns; by default the beginning of the test.
+        """
+        if not inspect.is_enabled() or inspect.segment_path() != test.segment:
+            return None
+        from qtinter.trace import Trace
+        from qtinter.trace._source import SegmentSource
+
+        try:
+            source = SegmentSource(test.segment, since or test.began)
+        except (OSError, ValueError) as exc:
+            test.problems.append(str(exc))
+            return None
+        # Its times are those of the test, also where only a part is read.
+        root = Trace(source, test.began)
+        return root if not since else root._part(since, None)
+
+    def looptrace(self, item: pytest.Item) -> LoopTrace:
+        from ._looptrace import LoopTrace
+
+        if self.test is None or self.test.item is not item:
+            self.begin(item)
+        if self.test is None:
+            pytest.fail(f"no loop traces: {self.entry.trouble}", pytrace=False)
+        return LoopTrace(self, self.test)
+
+    # --- keeping
+
+    def folder_of(self, test: Test) -> str:
+        """The folder of a test, made if it is not there; "" if that is not possible."""
+        if not test.folder and test.mode != "off":
+            worker = f"-{self.entry.worker}" if self.entry.worker else ""
+            try:
+                session = self.entry.session()
+                test.folder = session.make(test.item.nodeid, worker + test.suffix)
+            except OSError as exc:
+                test.problems.append(f"no trace is kept: {exc}")
+        return test.folder
+
+    def _add_section(self, test: Test, report: pytest.TestReport) -> None:
+        from ._kept import TITLE
+
+        lines = [self.folder_of(test)]
+        trace = self.trace(test)
+        if trace is None:
+            lines.append("inspection was switched off while the test ran")
+        else:
+            lines.append(trace.text())
+        lines += self._stack_lines()
+        report.sections.append((TITLE, "\n".join(filter(None, lines))))
+
+    def _stack_lines(self) -> List[str]:
+        stack = self._stack_text()
+        if not stack:
+            return []
+        lines = stack.rstrip().split("\n")
+        return ["stack when the time was up:", *lines[:_STACK_LINES]]
+
+    def _finish(self, test: Test, report: pytest.TestReport) -> None:
+        """Decides whether a test is kept; its teardown is over."""
+        try:
+            if self._is_kept(test):
+                self._keep(test)
+                if test.folder:
+                    self.entry.kept.append(test.folder)
+                    test.item.user_properties.append(("qtrace", test.folder))
+                    report.user_properties.append(("qtrace", test.folder))
+                if test.problems:
+                    from ._kept import TITLE
+
+                    report.sections.append((TITLE, "\n".join(test.problems)))
+        finally:
+            self._end(test)
+
+    def _end(self, test: Test) -> None:
+        self.test = None
+        if test.timer is not None:
+            test.timer.cancel()
+        if os.access(self._children, os.F_OK):
+            shutil.rmtree(self._children, ignore_errors=True)
+        if self._stack is not None:
+            faulthandler.cancel_dump_traceback_later()
+            self._stack.truncate(0)
+            self._stack.seek(0)
+
+    def _is_kept(self, test: Test) -> bool:
+        if test.mode == "off":
+            return False
+        if test.failed or test.folder or test.mode == "on" or self._stack_text():
+            return True
+        if test.mode != "retain-on-warning":
+            return False
+        from . import _checks
+
+        trace = self.trace(test)
+        return trace is not None and bool(_checks.findings(trace, "W", test.ignore))
+
+    def _keep(self, test: Test) -> None:
+        folder = self.folder_of(test)
+        if not folder:
+            return
+        from . import _kept
+
+        try:
+            trace = self.trace(test)
+            if trace is not None:
+                path = self.save(test, trace, os.path.join(folder, "trace"))
+                _kept.write_texts(trace, folder)
+                test.problems += _kept.write_formats(
+                    path, folder, self.settings.formats
+                )
+            test.problems += _kept.write_children(self._children, folder)
+            stack = self._stack_text()
+            if stack:
+                with open(os.path.join(folder, "stack.txt"), "w") as file:
+                    file.write(stack)
+        except (OSError, ValueError) as exc:
+            test.problems.append(f"the trace could not be written: {exc}")
+
+    def save(self, test: Test, trace: Trace, path: str) -> str:
+        """Write the recording of a test; the path with its ending.
+
+        :raises OSError: it cannot be written.
+        """
+        core: Any = _core
+        if hasattr(core, "inspect_save_trace"):
+            first = next((record[0] for record in trace.raw_records()), 0)
+            core.inspect_save_trace(path + ".qtrace", first)
+            return path + ".qtrace"
+        from . import _kept
+
+        copy = os.path.join(self.entry.staging_folder(), f"copy-{os.getpid()}.dump")
+        inspect.dump(copy)
+        try:
+            return _kept.write_segment(copy, path)
+        finally:
+            os.unlink(copy)
+
+    # --- time limits
+
+    def _arm(self, item: pytest.Item) -> None:
+        """Has the stack written when the test has taken too long, GIL or not."""
+        seconds = _limit_of(item)
+        if not seconds:
+            return
+        if self._stack is None:
+            path = os.path.join(self.entry.staging_folder(), "stack.txt")
+            self._stack = io.FileIO(path, "w+")
+        leaves = False
+        try:
+            leaves = bool(item.config.getini("faulthandler_exit_on_timeout"))
+        except (KeyError, ValueError):
+            pass  # this pytest does not have it
+        faulthandler.dump_traceback_later(
+            seconds - _margin(seconds), exit=leaves, file=self._stack
+        )
+
+    def _stack_text(self) -> str:
+        if self._stack is None:
+            return ""
+        self._stack.seek(0)
+        return self._stack.read().decode("utf-8", "backslashreplace")
+
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_timeout_set_timer(
+        self, item: pytest.Item, settings: Any
+    ) -> Generator[None, Any, Any]:
+        """pytest-timeout will end the process: the trace is to be written before."""
+        result = yield
+        ends = settings.method == "thread" and settings.timeout
+        self._ends_after = float(settings.timeout) if ends else 0.0
+        self._ends_at = time.monotonic() + self._ends_after
+        if self.test is not None:  # only its function is limited
+            self._start_timer(self.test)
+        return result
+
+    def _start_timer(self, test: Test) -> None:
+        if self._ends_after and self.settings.timeout_dump and test.timer is None:
+            from . import _kept  # noqa: F401 - now, and not when the time is up
+
+            spare = min(2.0, self._ends_after * 0.3)
+            seconds = max(0.0, self._ends_at - time.monotonic() - spare)
+            test.timer = threading.Timer(seconds, self._keep_now, (test,))
+            test.timer.daemon = True
+            test.timer.start()
+
+    def _keep_now(self, test: Test) -> None:
+        """[thread of the timer]"""
+        self._keep(test)
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        test = self.test
+        if test is None or not self.settings.timeout_dump:
+            return
+        self._keep(test)
+        if test.folder:
+            self.entry.kept.append(test.folder)
+            stack = "".join(traceback.format_tb(excinfo.tb))
+            path = os.path.join(test.folder, "stack.txt")
+            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"Traceback (most recent call last):\n{stack}")
+        self._end(test)
+
+
+def _mark(name: str) -> None:
+    if _core.inspect_is_open():  # the test may have switched it off
+        _core.inspect_record(_MARK, None, _core.inspect_text(name), 0, 0)
+
+
+def _margin(seconds: float) -> float:
+    """How long before a time limit what is to be seen of it is written."""
+    return min(0.5, seconds * 0.1)
+
+
+def _limit_of(item: pytest.Item) -> float:
+    """Seconds that a test may take, by pytest-timeout or pytest itself; 0: any."""
+    mark = item.get_closest_marker("timeout")
+    config = item.config
+    given: List[Any] = []
+    if mark is not None:
+        given += [*mark.args[:1], mark.kwargs.get("timeout")]
+    given += [config.getoption("timeout", None), os.environ.get("PYTEST_TIMEOUT")]
+    for name in ("timeout", "faulthandler_timeout"):
+        try:
+            given.append(config.getini(name))
+        except (KeyError, ValueError):
+            pass  # there is no such plugin
+    for value in given:
+        try:
+            if value and float(value) > 0:
+                return float(value)
+        except ValueError:
+            pass  # for its owner to complain about
+    return 0.0
