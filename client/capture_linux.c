@@ -58,10 +58,15 @@ struct qi_capture {
     uint64_t count;
     /* [sender] */
     uint32_t taken;
+
+    struct qi_capture *next_kept;
 };
 
 /* What the handler works on; NULL: nothing. */
 static struct qi_capture *the_capture;
+
+/* Those that cannot be freed, because a handler may still use them. */
+static struct qi_capture *kept;
 
 static int64_t
 now_ns(void)
@@ -240,6 +245,8 @@ qi_capture_free(struct qi_capture *c)
     if (__atomic_load_n(&the_capture, __ATOMIC_RELAXED) == c) {
         __atomic_store_n(&the_capture, NULL, __ATOMIC_RELEASE);
         if (is_in_flight(c) || c->aside) {
+            c->next_kept = kept; /* one client at a time, so no lock */
+            kept = c;
             return;
         }
     }

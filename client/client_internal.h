@@ -99,6 +99,7 @@ struct qi_client {
 
     /* guarded by qi_client_lock() */
     struct qi_recorder *recorders[QI_RECORDERS_MAX]; /* owned */
+    uint32_t stack_user;     /* atomic: handle of the recorder that takes stacks */
     uint32_t left_recorders; /* that did not end in time: they keep our memory */
 
     /* written in a forked child only */

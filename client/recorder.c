@@ -10,6 +10,7 @@
 #include "qi_recorder.h"
 
 #include "recorder.h"
+#include "recorder_stacks.h"
 #include "stalls.h"
 #include "trace_segment.h"
 #include "worker.h"
@@ -51,7 +52,8 @@ struct qi_recorder {
     struct qi_trace_source source;
     struct qi_trace_writer *writer; /* owned; a forked child looks at it */
     struct qi_stalls stalls;
-    struct qi_encoder stall_frames; /* its bytes are owned */
+    struct qi_recorder_stacks *stacks; /* owned */
+    struct qi_encoder stall_frames;    /* its bytes are owned */
     int64_t chunk_began, ended_looked;
     struct qi_trigger trigger;
     int wait_ms;
@@ -201,6 +203,14 @@ look_for_stalls(struct qi_recorder *r, int64_t now)
             note_frame(r, &frame);
         }
         at += 4 + size;
+    }
+    /* The stack of one that goes on is for everybody. */
+    r->stall_frames.size = 0;
+    qi_recorder_serve_stacks(r->stacks, r->client, r->handle, &r->stalls, &r->view,
+                             r->trigger.stall_ns, now, &r->stall_frames);
+    if (r->stall_frames.size > 4) {
+        qi_recorders_note_stall(r->client, r->stall_frames.bytes + 4,
+                                r->stall_frames.size - 4);
     }
 }
 
@@ -363,6 +373,7 @@ work(void *ctx)
         status = say_the_last(r);
     }
     end_file(r, status);
+    qi_recorder_leave_stacks(r->client, r->handle);
 }
 
 /* --- starting and stopping -------------------------------------------------------- */
@@ -426,6 +437,7 @@ free_recorder(struct qi_recorder *r)
     qi_trace_source_fini(&r->source);
     (void)pthread_mutex_destroy(&r->lock);
     free(r->stall_frames.bytes);
+    free(r->stacks);
     free(r->notes);
     free(r);
 }
@@ -437,9 +449,10 @@ prepare(struct qi_recorder *r)
 
     qi_encoder_init(&r->stall_frames, frames, STALLS_BYTES);
     r->notes = malloc(NOTES_BYTES);
+    r->stacks = calloc(1, sizeof(*r->stacks));
     r->wait_ms = WAIT_MAX_MS / 4;
     (void)snprintf(r->stats.state, sizeof(r->stats.state), "recording");
-    if (frames == NULL || r->notes == NULL
+    if (frames == NULL || r->notes == NULL || r->stacks == NULL
         || qi_view_init(&r->view, r->client->base, r->client->size) < 0
         || qi_trace_source_init(&r->source, &r->view, qi_view_head(&r->view)) < 0) {
         qi_client_set_error("no memory");

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -423,6 +424,9 @@ create_file(qi_client *c, const struct qi_segment_header *h)
         }
         c->fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (c->fd >= 0) {
+            /* Whoever clears away what is left sees that this is in use, also from where
+               the process has another number (a container). */
+            (void)flock(c->fd, LOCK_SH | LOCK_NB);
             return QI_OK;
         }
         if (errno != EEXIST) {

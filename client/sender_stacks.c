@@ -7,6 +7,7 @@
 #include "sender_internal.h"
 
 #include "capture.h"
+#include "recorder_stacks.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -128,8 +129,13 @@ take_sample(struct qi_sender *s, size_t size)
     qi_stack_format(&samples->stack, samples->text + head,
                     sizeof(samples->text) - (size_t)head);
     if (samples->since != 0 && row_of(s, loop, &row)) {
+        size_t before = s->out.size;
         qi_stalls_sampled(&s->stalls, loop, samples->since, &row, &samples->stack,
                           samples->text + head, qi_sender_now_ns(), &s->out, ++s->seq);
+        if (s->out.size > before) {
+            qi_recorders_note_stall(s->client, s->out.bytes + before + 4,
+                                    s->out.size - before - 4);
+        }
     }
     samples->loop = 0;
     answer(s, loop, NULL, samples->text);

@@ -229,6 +229,7 @@ Application::keepProcess(const qi_frame &frame)
 
     m_process.clear();
     m_processFields = 0;
+    m_levelAt = -1;
     for (;;) {
         auto pair = reinterpret_cast<const char *>(cursor.at);
         uint64_t number = 0;
@@ -245,11 +246,24 @@ Application::keepProcess(const qi_frame &frame)
             continue;
         }
         place.append(pair, size);
+        if (required && number == QI_KEY_PROCESS_level && size == 2) {
+            m_levelAt = place.size() - 1; // a number up to 127 is one byte
+        }
         (required ? m_processFields : otherFields)++;
     }
     m_process += others;
     m_processFields += otherFields;
     return true;
+}
+
+// PROCESS is sent once; that the level is another one now, a record tells.
+void
+Application::changeLevel(uint32_t level)
+{
+    if (level <= 127 && m_levelAt >= 0) {
+        m_level = level;
+        m_process[m_levelAt] = char(level);
+    }
 }
 
 bool
@@ -328,6 +342,9 @@ Application::putRecord(uint64_t number, const qi_record &record, QByteArray *err
         return false;
     }
     if (isNew) {
+        if (record.kind == QI_EV_LEVEL) {
+            changeLevel(record.x);
+        }
         qi_lints_record(m_lints.get(), mirror(), &record);
         qi_histograms_record(m_histograms.get(), mirror(), &record);
     }
@@ -530,6 +547,16 @@ Application::request(const Request &request, Answer answer)
     if (m_answers.size() >= MaxAnswers) {
         answer(false, "the application has too much to answer", {});
         return;
+    }
+    if (request.message == QI_MSG_SET_LEVEL) {
+        // Below 2 there are no records that would tell it.
+        answer = [this, level = uint32_t(request.level), next = std::move(answer)](
+                     bool ok, const QByteArray &error, const QByteArray &value) {
+            if (ok) {
+                changeLevel(level);
+            }
+            next(ok, error, value);
+        };
     }
     uint32_t seq = ++m_seq;
     m_answers.insert(seq, std::move(answer));

@@ -201,6 +201,7 @@ class Application : public QObject, public Peer {
     void sendRate();
     unsigned stallMs() const;
     bool keepProcess(const qi_frame &frame);
+    void changeLevel(uint32_t level);
     void ping(Answer answer);
     void askForRound(std::function<void()> then);
     void decideCause();
@@ -238,6 +239,7 @@ class Application : public QObject, public Peer {
     quint64 m_start = 0;
     bool m_control = false;
     unsigned m_level = 0;
+    qsizetype m_levelAt = -1; // where it is in m_process
     int64_t m_mono0 = 0, m_wall0 = 0;
     std::array<QByteArray, 4> m_versions; // qtinter, python, binding, qt
     bool m_complete = false;

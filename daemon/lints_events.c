@@ -278,7 +278,11 @@ qi_lints_record(struct qi_lints *l, const struct qi_mirror *m,
             QI_WORD(qi_lint_happened(l, QI_LINT_QI502, task, record->ts),
                     "%s runs a nested Qt event loop: use modal()",
                     qi_words_of(m, task).text);
+            l->loops[record->aux % QI_LINT_LOOPS].nested = task;
         }
+        break;
+    case QI_EV_NESTED_LEFT:
+        l->loops[record->aux % QI_LINT_LOOPS].nested = 0;
         break;
     case QI_EV_LOOP_CLOSED:
         loop_closed(l, record);

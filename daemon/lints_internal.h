@@ -64,6 +64,7 @@ struct qi_loop_watch {
     int64_t stalled; /* since when: the last step or callback that was told of */
     char where[100]; /* " in " and its place, or empty */
     int64_t longest; /* of the steps and callbacks of the turn under way */
+    uint64_t nested; /* ref of the task whose step runs a Qt loop, 0: none does */
 };
 
 struct qi_lints {

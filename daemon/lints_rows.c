@@ -193,8 +193,7 @@ check_wait(struct check *c, const struct qi_mirror_row *row)
     uint64_t ref = QI_REF(QI_WAIT, row->id);
     uint64_t buffered = row->value[QI_COL_WAIT_buffered];
 
-    if (row->value[QI_COL_WAIT_sender] != 0
-        && row->value[QI_COL_WAIT_sender_alive] == 0) {
+    if (row->value[QI_COL_WAIT_sender_alive] == 0) { /* known, whoever it was or not */
         QI_WORD(qi_lint_holds(c->l, QI_LINT_QI301, ref, c->l->now, 0),
                 "%s: its sender is destroyed, it can never come",
                 qi_words_of(c->m, ref).text);
@@ -254,6 +253,12 @@ check_loop(struct check *c, const struct qi_mirror_row *row)
     int64_t ns = c->l->now - watch->since;
     uint64_t ref = QI_REF(QI_LOOP, row->id);
 
+    if (watch->nested != 0 && row->value[QI_COL_LOOP_current] == watch->nested) {
+        struct qi_finding *goes_on = qi_lint_find(c->l, QI_LINT_QI502, watch->nested);
+        if (goes_on != NULL) {
+            goes_on->last = c->l->now;
+        }
+    }
     if (watch->since == 0 || ns >= QI_SECOND) {
         uint64_t turns = iterations - watch->iterations;
         int spins =

@@ -1,6 +1,7 @@
 #include "server.hpp"
 
 #include "frame.hpp"
+#include "leftovers.hpp"
 #include "log.hpp"
 #include "process.hpp"
 #include "runtime.h"
@@ -20,6 +21,10 @@
 
 namespace qi {
 
+namespace {
+constexpr int ClearMs = 3600 * 1000;
+}
+
 Q_LOGGING_CATEGORY(logServer, "qtinterd.server", QtInfoMsg)
 Q_LOGGING_CATEGORY(logSession, "qtinterd.session", QtInfoMsg)
 Q_LOGGING_CATEGORY(logApp, "qtinterd.app", QtInfoMsg)
@@ -37,6 +42,7 @@ Server::Server(const Options &options, QObject *parent)
         qCInfo(logServer, "nobody is here: leaving");
         shutDown();
     });
+    connect(&m_clearing, &QTimer::timeout, this, &Server::clearAway);
 }
 
 Server::~Server()
@@ -82,9 +88,19 @@ Server::listen(QByteArray *error, bool *running)
         *error = m_options.address + ": " + std::strerror(errno);
         return false;
     }
+    clearAway();
+    m_clearing.start(ClearMs);
     qCInfo(logServer, "listening on %s", m_options.address.constData());
     watchIdle();
     return true;
+}
+
+void
+Server::clearAway()
+{
+    if (int n = removeLeftovers(m_options.directory)) {
+        qCInfo(logServer, "%d old segments removed", n);
+    }
 }
 
 void
@@ -246,6 +262,7 @@ Server::applicationEnded(Application *application)
     for (Tool *tool : std::as_const(m_tools)) {
         tool->applicationDown(application);
     }
+    clearAway();
     int dead = 0;
     for (qsizetype i = m_applications.size() - 1; i >= 0; i--) {
         if (!m_applications[i]->isAlive() && ++dead > MaxDead) {

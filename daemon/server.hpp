@@ -40,6 +40,11 @@ class Server : public QObject {
         return m_applications;
     }
     Application *application(quint64 pid) const;
+    const QByteArray &
+    directory() const
+    {
+        return m_options.directory;
+    }
     void updateRates();
     std::vector<std::pair<QByteArray, uint64_t>> counters() const;
 
@@ -56,6 +61,7 @@ class Server : public QObject {
     bool isImpostor(const Application *application, const Application *before) const;
     void forget(Application *application);
     void watchIdle();
+    void clearAway();
 
     Options m_options;
     QByteArray m_key;
@@ -67,6 +73,7 @@ class Server : public QObject {
     QList<Application *> m_applications; // that have said what they are; dead ones too
     quint32 m_lastNumber = 0;
     QTimer m_idle;
+    QTimer m_clearing; // of what applications left
     uint64_t m_accepted = 0, m_refused = 0;
     QElapsedTimer m_started;
 };

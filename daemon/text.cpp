@@ -1,5 +1,7 @@
 #include "text.hpp"
 
+#include "qi_utf8.h"
+
 namespace qi {
 
 QByteArray
@@ -13,6 +15,15 @@ textOf(const qi_frame &frame, unsigned key, qsizetype size)
     qi_frame_copy_text(&frame, key, text.data(), size_t(text.size()));
     text.truncate(qsizetype(qstrlen(text.constData())));
     return text;
+}
+
+QByteArray
+cleanText(const char *text)
+{
+    QByteArray clean(qsizetype(qstrlen(text)) + 1, '\0');
+    qi_utf8_copy(clean.data(), size_t(clean.size()), text);
+    clean.truncate(qsizetype(qstrlen(clean.constData())));
+    return clean;
 }
 
 QByteArray

@@ -11,6 +11,9 @@ namespace qi {
 // A text field in at most `size` bytes, cut at a character; empty if it is not there.
 QByteArray textOf(const qi_frame &frame, unsigned key, qsizetype size = 512);
 
+// A text of whoever's as UTF-8 for certain.
+QByteArray cleanText(const char *text);
+
 // A flag; false if it is not there.
 inline bool
 flagOf(const qi_frame &frame, unsigned key)

@@ -1,10 +1,12 @@
 #include "tool.hpp"
 
 #include "frame.hpp"
+#include "leftovers.hpp"
 #include "server.hpp"
 #include "text.hpp"
 
 #include <QPointer>
+#include <QSet>
 
 #include <algorithm>
 
@@ -24,6 +26,50 @@ encodeProcess(Frame &frame, const Application *application)
     qi_encode_map(*frame, application->processFields());
     qi_encode_raw(*frame, application->process().constData(),
                   size_t(application->process().size()));
+}
+
+// The pairs of a PROC_UP and so many more.
+void
+encodeUp(Frame &frame, const Application *application, uint32_t more)
+{
+    qi_encode_map(*frame, 3 + more);
+    frame.number(QI_KEY_PROC_UP_pid, application->pid());
+    qi_encode_key(*frame, QI_KEY_PROC_UP_process);
+    encodeProcess(frame, application);
+    frame.number(QI_KEY_PROC_UP_session, application->number());
+}
+
+// What a segment says of its process is as good as what a process says of itself.
+void
+encodeLeftover(Frame &frame, const Leftover &leftover)
+{
+    const qi_segment_header &header = leftover.header;
+    qi_encode_map(*frame, 5);
+    frame.number(QI_KEY_PROC_UP_pid, header.pid);
+    qi_encode_key(*frame, QI_KEY_PROC_UP_process);
+    qi_encode_map(*frame, 9);
+    frame.number(QI_KEY_PROCESS_pid, header.pid)
+        .number(QI_KEY_PROCESS_start, header.start_time)
+        .text(QI_KEY_PROCESS_name, cleanText(header.name))
+        .text(QI_KEY_PROCESS_segment, leftover.path)
+        .signedNumber(QI_KEY_PROCESS_mono0, header.mono0)
+        .signedNumber(QI_KEY_PROCESS_wall0, header.wall0)
+        .number(QI_KEY_PROCESS_level, header.level)
+        .flag(QI_KEY_PROCESS_control, false);
+    qi_encode_key(*frame, QI_KEY_PROCESS_versions);
+    const std::pair<const char *, const char *> versions[] = {{"qtinter", header.qtinter},
+                                                              {"python", header.python},
+                                                              {"binding", header.binding},
+                                                              {"qt", header.qt}};
+    qi_encode_map(*frame, 4);
+    for (auto [name, version] : versions) {
+        QByteArray text = cleanText(version);
+        qi_encode_text(*frame, name, qstrlen(name));
+        qi_encode_text(*frame, text.constData(), size_t(text.size()));
+    }
+    frame.number(QI_KEY_PROC_UP_session, 0)
+        .text(QI_KEY_PROC_UP_cause, "died")
+        .signedNumber(QI_KEY_PROC_UP_ended, leftover.written);
 }
 
 // A field in ms as ns; what is more than a year is a year.
@@ -111,10 +157,10 @@ Tool::take(const qi_frame &frame, QByteArray *error)
         result(frame.seq, true);
         return true;
     case QI_MSG_LIST:
-        list(frame.seq, false);
+        list(frame.seq);
         return true;
     case QI_MSG_CRASHES:
-        list(frame.seq, true);
+        crashes(frame.seq);
         return true;
     case QI_MSG_STATS:
         stats(frame.seq);
@@ -164,7 +210,7 @@ Tool::result(uint32_t seq, bool ok, const QByteArray &error, const QByteArray &t
 }
 
 void
-Tool::list(uint32_t seq, bool crashes)
+Tool::list(uint32_t seq)
 {
     Frame frame(QI_MSG_RESULT, seq, 2);
     frame.flag(QI_KEY_RESULT_ok, true);
@@ -175,15 +221,50 @@ Tool::list(uint32_t seq, bool crashes)
         if (frame.size() > MaxList) {
             break;
         }
-        if (crashes ? application->cause() != "died" : !application->isAlive()) {
+        if (application->isAlive()) {
+            encodeUp(frame, application, 0);
+            n++;
+        }
+    }
+    qi_encode_close_list(*frame, place, n);
+    m_session->send(frame.done());
+}
+
+// Those whose end the daemon saw, and those whose segments are there.
+void
+Tool::crashes(uint32_t seq)
+{
+    const auto leftovers = findLeftovers(m_server->directory(), KeptLeftovers);
+    Frame frame(QI_MSG_RESULT, seq, 2);
+    frame.flag(QI_KEY_RESULT_ok, true);
+    qi_encode_key(*frame, QI_KEY_RESULT_value);
+    size_t place = qi_encode_open_list(*frame);
+    uint32_t n = 0;
+    QSet<QByteArray> told;
+    for (const Application *application : m_server->applications()) {
+        if (frame.size() > MaxList || application->isAlive()
+            || application->cause() != "died") {
             continue;
         }
-        qi_encode_map(*frame, 3);
-        frame.number(QI_KEY_PROC_UP_pid, application->pid());
-        qi_encode_key(*frame, QI_KEY_PROC_UP_process);
-        encodeProcess(frame, application);
-        frame.number(QI_KEY_PROC_UP_session, application->number());
+        auto its = std::find_if(leftovers.begin(), leftovers.end(),
+                                [application](const Leftover &leftover) {
+                                    return leftover.path == application->segment();
+                                });
+        bool dated = its != leftovers.end();
+        encodeUp(frame, application, dated ? 2 : 1);
+        frame.text(QI_KEY_PROC_UP_cause, application->cause());
+        if (dated) {
+            frame.signedNumber(QI_KEY_PROC_UP_ended, its->written);
+        }
+        told.insert(application->segment());
         n++;
+    }
+    for (const Leftover &leftover : leftovers) {
+        if (frame.size() <= MaxList && !told.contains(leftover.path)
+            && !leftover.header.closed) {
+            encodeLeftover(frame, leftover);
+            n++;
+        }
     }
     qi_encode_close_list(*frame, place, n);
     m_session->send(frame.done());

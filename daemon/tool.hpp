@@ -61,7 +61,8 @@ class Tool : public QObject, public Peer {
     void follow(const Subscription &subscription, Application *application);
     int answerSubscriptions(); // milliseconds until the next one must be; -1
     bool change(const qi_frame &frame);
-    void list(uint32_t seq, bool crashes);
+    void list(uint32_t seq);
+    void crashes(uint32_t seq);
     void stats(uint32_t seq);
     void lints(const qi_frame &frame);
     void histogram(const qi_frame &frame);

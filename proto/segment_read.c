@@ -481,13 +481,11 @@ read_parts(int fd, struct qi_segment *s, struct qi_view *view)
     return r;
 }
 
-static int
-load(int fd, struct qi_segment *s)
+int
+qi_segment_peek(int fd, struct qi_segment_header *ret_header)
 {
     struct qi_segment_header on_disk;
     struct stat st;
-    struct qi_view view;
-    int r;
 
     if (fstat(fd, &st) < 0) {
         return QI_VIEW_E_OS;
@@ -495,20 +493,30 @@ load(int fd, struct qi_segment *s)
     if (!S_ISREG(st.st_mode)) {
         return QI_VIEW_E_NOT_OURS;
     }
-    r = read_at(fd, &on_disk, sizeof(on_disk), 0);
+    int r = read_at(fd, &on_disk, sizeof(on_disk), 0);
     if (r < 0) {
         return r;
     }
-    memset(&view, 0, sizeof(view));
-    copy_header(&view.header, &on_disk);
-    view.live = &view.header;
-    r = check_header(&view.header);
-    if (r == QI_VIEW_OK && (uint64_t)st.st_size < view.header.total_size) {
+    copy_header(ret_header, &on_disk);
+    r = check_header(ret_header);
+    if (r == QI_VIEW_OK && (uint64_t)st.st_size < ret_header->total_size) {
         r = QI_VIEW_E_TRUNCATED;
     }
+    return r;
+}
+
+static int
+load(int fd, struct qi_segment *s)
+{
+    struct qi_view view;
+    int r;
+
+    memset(&view, 0, sizeof(view));
+    r = qi_segment_peek(fd, &view.header);
     if (r < 0) {
         return r;
     }
+    view.live = &view.header;
     /* Untouched pages cost nothing. */
     s->size = (size_t)view.header.total_size;
     s->memory =

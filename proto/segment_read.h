@@ -128,6 +128,9 @@ struct qi_segment {
     uint32_t torn; /* slots that changed faster than they could be read */
 };
 
+/* Reads and checks the header of an open file; its texts end with NUL. */
+int qi_segment_peek(int fd, struct qi_segment_header *ret_header);
+
 /* Copies what is used of a segment file, whose process may be alive. */
 int qi_segment_load(const char *path, struct qi_segment *ret_segment);
 void qi_segment_unload(struct qi_segment *segment);

@@ -20,11 +20,11 @@ make_room(struct qi_chunk *c, struct qi_encoder *e, size_t size, size_t limit)
 {
     size_t capacity = e->capacity;
 
-    if (e->capacity - e->size >= size) {
-        return 1;
-    }
     if (e->size + size > limit) {
         return 0;
+    }
+    if (e->capacity - e->size >= size) {
+        return 1;
     }
     while (capacity - e->size < size) {
         capacity = capacity == 0 ? FIRST_BYTES : capacity * 2;
@@ -77,6 +77,7 @@ qi_chunk_begin(struct qi_chunk *c, uint64_t first, int64_t state_ts)
     c->state_ts = c->t0 = c->t1 = state_ts;
     c->records = c->rows = c->rows_left_out = 0;
     c->key_bytes = 0;
+    c->key_rows = 0;
     c->losses = c->notes = 0;
     c->flags = 0;
     c->failed = 0;
@@ -266,7 +267,9 @@ qi_chunk_put_row(struct qi_chunk *c, int64_t ts, const struct qi_wire_row *row)
         && (ts != c->rows_ts || c->state.size - c->state.frame > FRAME_BYTES)) {
         close_rows(c);
     }
-    if (c->rows == QI_TRACE_ROWS_MAX
+    uint32_t limit =
+        ts == c->state_ts ? QI_TRACE_ROWS_MAX : c->key_rows + QI_TRACE_ROWS_MAX;
+    if (c->rows >= limit
         || !make_room(c, &c->state, QI_ROW_BYTES_MAX + 8 * QI_COLUMNS_MAX + FRAME_HEAD,
                       QI_TRACE_ROWS_BYTES)) {
         c->rows_left_out++;
@@ -281,6 +284,7 @@ qi_chunk_put_row(struct qi_chunk *c, int64_t ts, const struct qi_wire_row *row)
     c->rows++;
     if (ts == c->state_ts) {
         c->key_bytes = c->state.size;
+        c->key_rows = c->rows;
     }
     widen(c, ts);
 }
@@ -416,8 +420,8 @@ qi_chunk_is_full(const struct qi_chunk *c)
     size_t added = c->events.size + c->state.size - c->key_bytes;
 
     /* A lot is left for what comes in one go. */
-    return c->failed || added >= share || c->records >= QI_TRACE_RECORDS_MAX / 4
-           || c->rows >= QI_TRACE_ROWS_MAX / 4 * 3
+    return c->failed || added >= share || c->records >= QI_TRACE_RECORDS_MAX / 2
+           || c->rows - c->key_rows >= QI_TRACE_ROWS_MAX / 4 * 3
            || c->events.size >= QI_TRACE_BODY_MAX / 4;
 }
 

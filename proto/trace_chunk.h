@@ -48,6 +48,7 @@ struct qi_chunk {
     uint64_t first, next; /* numbers of the first record and of the one to come */
     uint32_t records;     /* put in */
     uint32_t rows;        /* put in */
+    uint32_t key_rows;    /* of these, of live entities */
     uint32_t rows_left_out;
     size_t share;     /* bytes after which it is full; may be set after init */
     size_t key_bytes; /* that the rows of live entities take */

@@ -38,11 +38,9 @@ qi_trace_read_text(int status)
     case QI_TRACE_READ_E_CHECKSUM:
         return "bad checksum";
     case QI_TRACE_READ_E_CODEC:
-#ifdef QI_WITH_ZSTD
         return "compressed in a way that this version of qtinter does not know";
-#else
+    case QI_TRACE_READ_E_NO_ZSTD:
         return "compressed with zstd, and this build of qtinter is without it";
-#endif
     case QI_TRACE_READ_E_DAMAGED:
         return "its contents are damaged";
     default:
@@ -230,13 +228,16 @@ check_stored(const struct qi_trace *t, const struct qi_trace_place *p, uint8_t *
 }
 
 static int
-codec_is_known(unsigned codec)
+check_codec(unsigned codec)
 {
+    if (codec == QI_TRACE_ZSTD) {
 #ifdef QI_WITH_ZSTD
-    return codec == QI_TRACE_RAW || codec == QI_TRACE_ZSTD;
+        return QI_TRACE_READ_OK;
 #else
-    return codec == QI_TRACE_RAW;
+        return QI_TRACE_READ_E_NO_ZSTD;
 #endif
+    }
+    return codec == QI_TRACE_RAW ? QI_TRACE_READ_OK : QI_TRACE_READ_E_CODEC;
 }
 
 /* Where the next block's head is, from `at` on; the size of the file: there is none. */
@@ -299,15 +300,14 @@ take_chunk(struct qi_trace *t, struct qi_trace_place *p, uint8_t *buffer)
     if (r < 0) {
         add_problem(t, "bad checksum in chunk %llu", (unsigned long long)p->seq);
     }
-    else if (!codec_is_known(p->codec)) {
-        r = QI_TRACE_READ_E_CODEC;
-        add_problem(t, "chunk %llu: %s", (unsigned long long)p->seq,
-                    qi_trace_read_text(r));
-    }
     else if (p->raw > QI_TRACE_BODY_MAX || p->n > QI_TRACE_RECORDS_MAX
              || (p->codec == QI_TRACE_RAW && p->raw != p->stored)) {
         r = QI_TRACE_READ_E_DAMAGED;
         add_problem(t, "chunk %llu has sizes that cannot be", (unsigned long long)p->seq);
+    }
+    else if ((r = check_codec(p->codec)) < 0) {
+        add_problem(t, "chunk %llu: %s", (unsigned long long)p->seq,
+                    qi_trace_read_text(r));
     }
     p->status = (int8_t)r;
     return keep_chunk(t, p);

@@ -1,7 +1,7 @@
 /*
  * trace_read.h - reading a recording: a file of anybody's, whole or cut, old or new.
  *
- * Promises (tests/c/test_trace.c has one case per line):
+ * Promises (tests/c/test_trace_damage.c has one case per line):
  *   - no file, whatever its bytes, makes a function read outside of its memory or take
  *     more of it than the limits of trace.h say;
  *   - a file that is cut at any byte behind its head is read up to the last whole chunk;
@@ -34,8 +34,9 @@ enum qi_trace_read_status {
     QI_TRACE_READ_E_MAJOR = -4,    /* of another major version */
     QI_TRACE_READ_E_HEAD = -5,     /* the head is damaged or cut */
     QI_TRACE_READ_E_CHECKSUM = -6, /* the chunk's bytes are not what was written */
-    QI_TRACE_READ_E_CODEC = -7,    /* a codec that this build does not have */
-    QI_TRACE_READ_E_DAMAGED = -8   /* the chunk's contents cannot be */
+    QI_TRACE_READ_E_CODEC = -7,    /* a codec of a later version */
+    QI_TRACE_READ_E_DAMAGED = -8,  /* the chunk's contents cannot be */
+    QI_TRACE_READ_E_NO_ZSTD = -9   /* a codec that this build does not have */
 };
 
 /* One line about a status, without a full stop. */

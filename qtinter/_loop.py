@@ -551,6 +551,14 @@ class QiBaseProactorEventLoop(
             super().__init__(proactor)
         self._opaque_selector = not hasattr(proactor, "fileno")
 
+    if sys.version_info < (3, 8):
+
+        def _make_self_pipe(self) -> None:
+            super()._make_self_pipe()
+            # 3.7 reads it from here on; a loop that begins to read when it runs, as
+            # from 3.8 on, would read it twice.
+            self._ready[-1].cancel()
+
     def close(self) -> None:
         """Close the loop, its proactor and its descriptors; again does nothing.
 

@@ -77,6 +77,22 @@ def run_task(
         raise RuntimeError(
             "cannot call run_task from a running task when allow_task_nesting is False"
         )
+    try:
+        loop._hold_turns()  # type: ignore[attr-defined]
+    except AttributeError:  # another loop
+        return _run_task(loop, coro, name, context)
+    try:
+        return _run_task(loop, coro, name, context)
+    finally:
+        loop._let_turns_go()  # type: ignore[attr-defined]
+
+
+def _run_task(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, _T],
+    name: str | None,
+    context: Context | None,
+) -> asyncio.Task[_T]:
     factory = loop.get_task_factory()
     if factory is not None and factory is not _EAGER_TASK_FACTORY:
         return _run_captured_task(loop, loop.create_task, coro, name, context)
@@ -183,6 +199,12 @@ def _keywords(name: str | None, context: Context | None) -> dict[str, Any]:
     return keywords
 
 
+def coroutine_of(task: Any) -> Any:
+    """The coroutine of a task; None of what is no task.  3.7 has no get_coro()."""
+    get_coro = getattr(task, "get_coro", None)
+    return get_coro() if get_coro is not None else getattr(task, "_coro", None)
+
+
 def _has_begun(coro: Any) -> bool:
     """Whether a factory has run the first step: then the handle is that of the next."""
     try:
@@ -207,7 +229,7 @@ def _run_first_step(
             run(step)
         else:
             _core.inspect_step(
-                loop, task, task.get_coro(), functools.partial(run, step)
+                loop, task, coroutine_of(task), functools.partial(run, step)
             )
     except (KeyboardInterrupt, SystemExit):
         task._log_traceback = False  # it is raised here; not to be reported again

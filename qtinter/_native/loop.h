@@ -145,6 +145,7 @@ typedef struct loop_object {
     int wake_requested; /* host->wake() was called and not served yet */
     int watch_paused;   /* host->watch(0) is in force */
     int modal_depth;    /* modal functions on the C stack */
+    int outer_steps;    /* steps on the C stack that a slot began, see _hold_turns() */
     int turn_depth;     /* Qt event loops on the C stack when the turn began */
     int base_depth;     /* the same, when the host was started */
     int ended;          /* the run is over, the host has not returned yet */

@@ -37,11 +37,20 @@ thread_number(void)
 
 /*********** loops ***********/
 
-/* Event loops of Qt that run on the thread, as the host tells. */
+/* Event loops of Qt that run on the thread, as the host tells.  A binding host runs
+   Python code for that, which an exception that is on its way must not meet. */
 static uint32_t
 depth_of(LoopObject *self)
 {
-    return self->host != NULL ? (uint32_t)self->host->depth(self->host->impl) : 0;
+    if (self->host == NULL) {
+        return 0;
+    }
+    PyObject *exc = PyErr_Occurred() ? qi_take_exception() : NULL;
+    uint32_t depth = (uint32_t)self->host->depth(self->host->impl);
+    if (exc != NULL) {
+        qi_raise_exception(exc);
+    }
+    return depth;
 }
 
 static void
@@ -499,15 +508,7 @@ qi_probe_run(LoopObject *self, PyObject *handle)
     if (!is_same(st, p, session)) {
         return r;
     }
-    if (view->nested_at != 0) {
-        qi_probe_note(p, view->mark, QI_EV_NESTED_LEFT, view->number, 1,
-                      (uint64_t)(view->mark - view->nested_at), 0);
-        view->nested_at = 0;
-        uint32_t depth = depth_of(self);
-        struct qi_slot *slot = qi_row_begin(p->client, view->row);
-        QI_PUT(slot->row.loop_.depth, depth);
-        qi_row_end(p->client, view->row);
-    }
+    qi_probe_nested_left(p, self, view->mark);
     if (outer == 0 && view->turn_began != 0) {
         /* The next callback, or the end of the turn, will write it. */
         view->current = 0;
@@ -812,6 +813,23 @@ qi_probe_nested(LoopObject *self)
     uint64_t current = view->current;
     qi_probe_note(p, view->nested_at, QI_EV_NESTED_ENTERED, view->number, depth,
                   QI_REF_KIND(current) == QI_TASK ? QI_REF_ID(current) : 0, 0);
+}
+
+void
+qi_probe_nested_left(struct qi_probe *p, LoopObject *self, int64_t now)
+{
+    struct qi_loop_view *view = &self->view;
+
+    if (view->nested_at == 0) {
+        return;
+    }
+    qi_probe_note(p, now, QI_EV_NESTED_LEFT, view->number, 1,
+                  (uint64_t)(now - view->nested_at), 0);
+    view->nested_at = 0;
+    uint32_t depth = depth_of(self);
+    struct qi_slot *slot = qi_row_begin(p->client, view->row);
+    QI_PUT(slot->row.loop_.depth, depth);
+    qi_row_end(p->client, view->row);
 }
 
 void

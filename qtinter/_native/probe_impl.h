@@ -73,7 +73,8 @@ extern uint64_t qi_probe_sessions; /* counts them; guarded by the GIL */
 extern PyMethodDef qi_inspector_functions[];
 extern PyMethodDef qi_stacks_functions[];  /* inspector_requests.c */
 extern PyMethodDef qi_segment_functions[]; /* segment_py.c */
-int qi_trace_init(PyObject *module);  /* trace_py.c: 0 or -1 */
+extern PyMethodDef qi_record_functions[];  /* record_py.c */
+int qi_trace_init(PyObject *module);       /* trace_py.c: 0 or -1 */
 
 /* Of the module that a function of _core was called on.  The probe: NULL and RuntimeError
    while inspection is off. */
@@ -178,5 +179,8 @@ PyObject *qi_task_of_step(struct qi_probe *p, PyObject *callable);
 /* What runs now: the part of the row that changes with every callback. */
 void qi_probe_show_current(struct qi_probe *p, struct qi_loop_view *view,
                            uint64_t current, int64_t since);
+
+/* A callback or step is over: so is the Qt loop inside of it, if there was one. */
+void qi_probe_nested_left(struct qi_probe *p, LoopObject *self, int64_t now);
 
 #endif

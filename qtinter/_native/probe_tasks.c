@@ -607,11 +607,14 @@ qi_probe_step_ended(LoopObject *self, PyObject *task, const struct qi_step_token
         return;
     }
     self->view.stepping = token->stepping;
+    int64_t now = qi_probe_now();
     qi_probe_hold(p);
-    qi_task_step_ended(p, self, task, token->ref, token->row, token->began,
-                       qi_probe_now());
+    qi_task_step_ended(p, self, task, token->ref, token->row, token->began, now);
     if (!qi_probe_let_go(p)) {
         return;
+    }
+    if (token->outer == 0) { /* or else the end of the outer callback tells it */
+        qi_probe_nested_left(p, self, now);
     }
     self->view.mark = 0;
     qi_probe_show_current(p, &self->view, token->outer, token->outer_since);

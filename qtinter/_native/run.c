@@ -976,11 +976,12 @@ turn_loop(LoopObject *self, int reason)
     else if (reason == QI_TURN_GONE) {
         end_hosted_run(self, NULL); /* the thread ends, and nobody called stop() */
     }
-    else if (self->in_turn || (self->stopping && self->modal_depth > 0)) {
+    else if (self->in_turn || self->outer_steps > 0
+             || (self->stopping && self->modal_depth > 0)) {
         /* A bare nested Qt loop inside a callback: asyncio pauses until the callback
            returns.  A readable descriptor would make that Qt loop spin. */
         pause_watch(self);
-        if (QI_OBSERVED(self) && self->in_turn) {
+        if (QI_OBSERVED(self) && (self->in_turn || self->outer_steps > 0)) {
             qi_probe_nested(self);
         }
         hear_signals(self);
@@ -1345,6 +1346,27 @@ loop_in_callback(LoopObject *self, PyObject *Py_UNUSED(ignored))
         self->in_turn && (self->host == NULL || host_depth(self) == self->turn_depth));
 }
 
+/* A slot runs the first step of a task, maybe outside of any turn: a bare nested Qt loop
+   in it pauses asyncio, too, or another task would be entered inside of this one. */
+static PyObject *
+loop_hold_turns(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    self->outer_steps++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_let_turns_go(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    self->outer_steps--;
+    if (self->outer_steps == 0 && self->watch_paused && !self->in_turn
+        && self->host != NULL && !self->ended) {
+        resume_watch(self);
+        qi_loop_kick(self); /* for what became due meanwhile */
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 loop_read_limits(LoopObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -1374,6 +1396,8 @@ PyMethodDef qi_run_methods[] = {
     {"_run_native", (PyCFunction)loop_run_native, METH_NOARGS, NULL},
     {"_interrupt", (PyCFunction)loop_interrupt, METH_O, NULL},
     {"_in_callback", (PyCFunction)loop_in_callback, METH_NOARGS, NULL},
+    {"_hold_turns", (PyCFunction)loop_hold_turns, METH_NOARGS, NULL},
+    {"_let_turns_go", (PyCFunction)loop_let_turns_go, METH_NOARGS, NULL},
     {"_request_modal", (PyCFunction)loop_request_modal, METH_O, NULL},
     {"_modal_pending", (PyCFunction)loop_modal_pending, METH_NOARGS, NULL},
     {"_read_limits", (PyCFunction)loop_read_limits, METH_NOARGS, NULL},

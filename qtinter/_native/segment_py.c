@@ -78,8 +78,10 @@ rows_of(const struct qi_view *view)
     return list;
 }
 
+/* The records from the first one on that is not older than `since`. */
 static PyObject *
-records_of(const struct qi_view *view, uint64_t *ret_first, uint64_t *ret_lost)
+records_of(const struct qi_view *view, int64_t since, uint64_t *ret_first,
+           uint64_t *ret_lost)
 {
     struct qi_record records[RECORDS_AT_ONCE];
     PyObject *list = PyList_New(0);
@@ -94,6 +96,10 @@ records_of(const struct qi_view *view, uint64_t *ret_first, uint64_t *ret_lost)
         *ret_lost += lost;
         for (size_t i = 0; list != NULL && i < n; i++) {
             const struct qi_record *r = &records[i];
+            if (r->ts < since && PyList_GET_SIZE(list) == 0) {
+                ++*ret_first;
+                continue;
+            }
             if (append_new(list, Py_BuildValue("(LIIIKK)", (long long)r->ts,
                                                (unsigned)r->kind, (unsigned)r->aux,
                                                (unsigned)r->x, (unsigned long long)r->a,
@@ -154,16 +160,19 @@ entries_of(const struct qi_view *view)
     return dict;
 }
 
-/* inspect_read_segment(path) -> dict; OSError or ValueError. */
+/* inspect_read_segment(path, since=0) -> dict; OSError or ValueError.  "first" is the
+   number of the first of its "records", "oldest" that of the first one in the segment. */
 static PyObject *
-inspect_read_segment(PyObject *Py_UNUSED(module), PyObject *path)
+inspect_read_segment(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *bytes = NULL;
+    PyObject *path, *bytes = NULL;
+    long long since = 0;
     struct qi_segment segment;
     uint64_t first = 0, lost = 0;
     int r;
 
-    if (!PyUnicode_FSConverter(path, &bytes)) {
+    if (!PyArg_ParseTuple(args, "O|L", &path, &since)
+        || !PyUnicode_FSConverter(path, &bytes)) {
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS r = qi_segment_load(PyBytes_AS_STRING(bytes), &segment);
@@ -180,15 +189,17 @@ inspect_read_segment(PyObject *Py_UNUSED(module), PyObject *path)
     }
     PyObject *header = header_of(&segment.view);
     PyObject *rows = header == NULL ? NULL : rows_of(&segment.view);
-    PyObject *records = rows == NULL ? NULL : records_of(&segment.view, &first, &lost);
+    PyObject *records =
+        rows == NULL ? NULL : records_of(&segment.view, since, &first, &lost);
     PyObject *entries = records == NULL ? NULL : entries_of(&segment.view);
     PyObject *result =
         entries == NULL
             ? NULL
-            : Py_BuildValue("{sO sO sO sO sK sK sI}", "header", header, "rows", rows,
+            : Py_BuildValue("{sO sO sO sO sK sK sK sI}", "header", header, "rows", rows,
                             "records", records, "entries", entries, "first",
-                            (unsigned long long)first, "lost", (unsigned long long)lost,
-                            "torn", segment.torn);
+                            (unsigned long long)first, "oldest",
+                            (unsigned long long)qi_view_oldest(&segment.view), "lost",
+                            (unsigned long long)lost, "torn", segment.torn);
     Py_XDECREF(header);
     Py_XDECREF(rows);
     Py_XDECREF(records);
@@ -198,6 +209,6 @@ inspect_read_segment(PyObject *Py_UNUSED(module), PyObject *path)
 }
 
 PyMethodDef qi_segment_functions[] = {
-    {"inspect_read_segment", inspect_read_segment, METH_O, NULL},
+    {"inspect_read_segment", inspect_read_segment, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -445,6 +445,8 @@ MESSAGES = {
             0: ("pid", "u", True),
             1: ("process", "m", True),
             2: ("session", "u", True),
+            3: ("cause", "s", False),
+            4: ("ended", "i", False),
         },
     ),
     41: (

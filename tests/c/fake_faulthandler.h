@@ -7,6 +7,7 @@
 #include "qi_test.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -14,11 +15,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t fake_file = -1;
-static volatile sig_atomic_t fake_line; /* of the innermost frame; grows where it moves */
-static volatile sig_atomic_t fake_moves;
-static volatile int fake_dumps;
-static volatile uint32_t fake_thread; /* that ran the handler last */
+static int fake_file = -1;
+static int fake_line; /* of the innermost frame; grows where it moves */
+static int fake_moves;
+static int fake_dumps;
+static uint32_t fake_thread; /* that ran the handler last */
+
+/* Of the variables above: the handler runs in other threads. */
+#define FAKE_LOAD(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
+#define FAKE_STORE(variable, value)                                                      \
+    __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
 
 /* Writes two frames; async-signal-safe. */
 static inline void
@@ -26,15 +32,17 @@ fake_dump(int number)
 {
     static const char head[] = "Stack (most recent call first):\n  File \"a.py\", line ";
     static const char tail[] = " in inner\n  File \"a.py\", line 1 in outer\n";
-    char digit = (char)('0' + fake_line % 10);
+    int file = FAKE_LOAD(fake_file);
+    int line = FAKE_LOAD(fake_line);
+    char digit = (char)('0' + line % 10);
 
     (void)number;
-    fake_line += fake_moves;
-    (void)!write(fake_file, head, sizeof(head) - 1);
-    (void)!write(fake_file, &digit, 1);
-    (void)!write(fake_file, tail, sizeof(tail) - 1);
-    fake_thread = (uint32_t)syscall(SYS_gettid);
-    fake_dumps++;
+    FAKE_STORE(fake_line, line + FAKE_LOAD(fake_moves));
+    (void)!write(file, head, sizeof(head) - 1);
+    (void)!write(file, &digit, 1);
+    (void)!write(file, tail, sizeof(tail) - 1);
+    FAKE_STORE(fake_thread, (uint32_t)syscall(SYS_gettid));
+    FAKE_STORE(fake_dumps, FAKE_LOAD(fake_dumps) + 1);
     errno = EBADMSG; /* the handler around must put back what was there */
 }
 
@@ -44,9 +52,10 @@ fake_register(int number, int file)
 {
     struct sigaction action = {.sa_handler = fake_dump, .sa_flags = SA_RESTART};
 
-    fake_file = file;
-    fake_line = fake_moves = 0;
-    fake_dumps = 0;
+    FAKE_STORE(fake_file, file);
+    FAKE_STORE(fake_line, 0);
+    FAKE_STORE(fake_moves, 0);
+    FAKE_STORE(fake_dumps, 0);
     CHECK_INT(sigaction(number, &action, NULL), 0);
 }
 
@@ -79,6 +88,13 @@ fake_loop_run(void *argument)
     }
     t->id = (uint32_t)syscall(SYS_gettid);
     CHECK_INT(write(t->started[1], "x", 1), 1);
+#ifdef __SANITIZE_THREAD__
+    /* It lets a signal in at once only where a call is known to wait; read() is not. */
+    struct pollfd let_go = {.fd = t->let_go[0], .events = POLLIN};
+    while (poll(&let_go, 1, -1) < 0) {
+        CHECK_INT(errno, EINTR);
+    }
+#endif
     errno = 0;
     CHECK_INT(read(t->let_go[0], &byte, 1), 1); /* SA_RESTART: no EINTR */
     CHECK_INT(errno, 0);

@@ -208,6 +208,12 @@ test_destroyed_tasks_and_nested_loops(void)
     CHECK(finding(&s, QI_LINT_QI502) == NULL);
     record(&s, QI_EV_NESTED_ENTERED, 2, 7, 0);
     CHECK(finding(&s, QI_LINT_QI502) != NULL);
+    /* As long as it runs, and for a while after that. */
+    put(&s, a_loop(QI_LOOP_NESTED, QI_REF(QI_TASK, 7), START));
+    CHECK(holds_after(&s, 5 * QI_LINT_HOLD_NS, QI_LINT_QI502));
+    record(&s, QI_EV_NESTED_LEFT, 1, 0, 0);
+    CHECK(holds_after(&s, QI_LINT_HOLD_NS / 2, QI_LINT_QI502));
+    CHECK(!holds_after(&s, QI_LINT_HOLD_NS, QI_LINT_QI502));
     finish(&s);
 }
 

@@ -528,6 +528,15 @@ triggers_are_told_by_a_text(void)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         CHECK_INT(qi_trigger_parse(&t, bad[i]), -1);
     }
+    /* The first of those before a capture is the one that it is about. */
+    t = (struct qi_trigger){.kinds = QI_TRIGGER_LINT, .post_ns = 5};
+    qi_trigger_set(&t, QI_TRIGGER_STALL, "stall", 1, 10);
+    CHECK_INT(t.due, 0);
+    qi_trigger_set(&t, QI_TRIGGER_LINT | QI_TRIGGER_STALL, "lint", 2, 10);
+    qi_trigger_set(&t, QI_TRIGGER_LINT, "other", 3, 11);
+    CHECK_INT(t.due, 15);
+    CHECK_INT(t.ts, 2);
+    CHECK(strcmp(t.name, "lint") == 0);
 }
 
 int

@@ -107,7 +107,7 @@ send_row(struct qi_recording *r, int64_t ts, uint64_t id, unsigned task_state)
 }
 
 static void
-send_text(struct qi_recording *r)
+send_text(struct qi_recording *r, const char *name)
 {
     begin(QI_MSG_INTERN, 1);
     qi_encode_key(&e, QI_KEY_INTERN_entries);
@@ -115,7 +115,7 @@ send_text(struct qi_recording *r)
     qi_encode_list(&e, 3);
     qi_encode_uint(&e, 1);
     qi_encode_text(&e, "t", 1);
-    qi_encode_text(&e, "mark", 4);
+    qi_encode_text(&e, name, strlen(name));
     CHECK_INT(send(r, 1000), QI_TRACE_OK);
 }
 
@@ -298,7 +298,7 @@ a_snapshot_begins_a_chunk(void)
         qi_encode_key(&e, QI_KEY_PROCESS_versions);
         qi_encode_map(&e, 0);
         CHECK_INT(send(r, 1000), QI_TRACE_OK);
-        send_text(r);
+        send_text(r, i == 0 ? "before" : "after");
         begin(QI_MSG_SNAP_BEGIN, 1);
         qi_encode_uint_field(&e, QI_KEY_SNAP_BEGIN_rows, 1);
         CHECK_INT(send(r, 1000), QI_TRACE_OK);
@@ -310,6 +310,15 @@ a_snapshot_begins_a_chunk(void)
     (void)finish(r);
     /* What was not in the second one is over. */
     CHECK_CONTENTS(" r1 0+10 | r1 10+10 | r1");
+    /* After PROCESS an id may mean something else. */
+    struct qi_trace_body body;
+    struct qi_trace t;
+    CHECK_INT(qi_trace_open(file_path, &t), QI_TRACE_READ_OK);
+    CHECK_INT(qi_trace_read(&t, 1, &body), QI_TRACE_READ_OK);
+    CHECK(memmem(body.bytes, body.size, "after", 5) != NULL);
+    CHECK(memmem(body.bytes, body.size, "before", 6) == NULL);
+    qi_trace_body_free(&body);
+    qi_trace_close(&t);
 }
 
 static void

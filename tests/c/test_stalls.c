@@ -135,7 +135,7 @@ a_stall_has_the_stack_of_its_thread(void)
     CHECK(daemon_.stall_since == since);
     CHECK(field(QI_KEY_STALL_current) == QI_REF(QI_TASK, 8));
     CHECK(field(QI_KEY_STALL_sample) == 1 && field(QI_KEY_STALL_steady) == 2);
-    CHECK(fake_thread == threads[0].id);
+    CHECK(FAKE_LOAD(fake_thread) == threads[0].id);
     CHECK_INT(daemon_.frame.fields[QI_KEY_STALL_frames].size, 2);
     char text[256];
     qi_frame_copy_text(&daemon_.frame, QI_KEY_STALL_stack, text, sizeof(text));
@@ -145,11 +145,11 @@ a_stall_has_the_stack_of_its_thread(void)
     /* It does not move; then it does, in its innermost frame. */
     until_stack();
     CHECK(field(QI_KEY_STALL_sample) == 2 && field(QI_KEY_STALL_steady) == 2);
-    fake_moves = 1;
-    until_stack();
-    CHECK(field(QI_KEY_STALL_sample) == 3);
-    until_stack();
-    CHECK(field(QI_KEY_STALL_sample) == 4 && field(QI_KEY_STALL_steady) == 1);
+    FAKE_STORE(fake_moves, 1);
+    do { /* the next but one, or later if that was under way */
+        until_stack();
+    } while (field(QI_KEY_STALL_steady) != 1);
+    CHECK(field(QI_KEY_STALL_sample) >= 4);
     /* The next stall begins anew. */
     set_busy(c, index, QI_LOOP_BUSY, now());
     do {
@@ -243,7 +243,7 @@ the_right_thread_is_asked(void)
     for (unsigned i = 0; i < 2; i++) {
         ask_for_stack(20 + i, i + 1, 0);
         CHECK(strstr(answer_of(20 + i, 1), i == 0 ? "loop 1" : "loop 2") != NULL);
-        CHECK(fake_thread == threads[i].id);
+        CHECK(FAKE_LOAD(fake_thread) == threads[i].id);
     }
     ask_for_stack(30, 3, 0);
     CHECK(strstr(answer_of(30, 0), "no such loop") != NULL);
@@ -291,7 +291,7 @@ a_thread_that_takes_no_signal_is_an_error(void)
     ask_for_stack(60, 1, 0);
     CHECK(strstr(answer_of(60, 0), "earlier signal") != NULL);
     fake_loop_end(&threads[0]);
-    CHECK_INT(fake_dumps, 1);
+    CHECK_INT(FAKE_LOAD(fake_dumps), 1);
     ask_for_stack(61, 1, 0);
     CHECK(strstr(answer_of(61, 0), "has ended") != NULL);
     disarm(c);
