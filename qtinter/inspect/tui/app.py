@@ -1,0 +1,525 @@
+"""The terminal view, on Textual."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from typing import TYPE_CHECKING, Any, Callable, ClassVar
+
+from textual.app import App
+from textual.binding import Binding
+from textual.screen import Screen
+
+from ..errors import InspectError
+from ..model import LOOP, TASK
+from .layout import GAP
+from .line import LineEdit
+from .screens.base import Cell, PageView, TableView, View
+from .screens.details import TaskView
+from .screens.help import HelpView
+from .screens.lints import LintsView
+from .screens.loop import LoopView
+from .screens.processes import ProcessesView
+from .screens.slots import SlotsView
+from .screens.stalls import StallsView, StallView
+from .screens.tasks import TasksView
+from .screens.waits import WaitsView
+from .source import FileSource
+from .styles import BAR, GREY, GROUND
+from .text import clean, count, fit, seconds, width_of
+from .widgets import Bar, Page, Table
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
+
+    from ..feed import Change
+    from .source import Source
+    from .viewer import Viewer
+
+TICK_SECONDS = 0.05
+FRAME_SECONDS = 0.1  # between two drawings because of what came
+STILL_SECONDS = 0.5  # between two drawings because time passes
+POLL_SECONDS = 1.0
+BUDGET = 0.008  # seconds of sorting and filtering in a tick
+
+TABS = ("processes", "tasks", "task", "slots", "waits", "loop", "stalls", "lints")
+# Which tab stands for a screen that has none.
+UNDER = {"stall": "stalls"}
+
+
+class MainScreen(Screen[None], inherit_bindings=False):
+    """All keys go to the application, unless a filter is being typed."""
+
+    ALLOW_SELECT = False
+
+    def on_key(self, event: events.Key) -> None:
+        app = self.app
+        assert isinstance(app, InspectApp)
+        if app.press(event):
+            event.stop()
+            event.prevent_default()
+
+
+class InspectApp(App[int]):
+    """The program; what it shows is in :class:`~.viewer.Viewer` and the screens."""
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "qtinter-inspect"
+    BINDINGS = [Binding("ctrl+c", "quit", show=False, priority=True, system=True)]
+    CSS = f"""
+    Screen {{ background: {GROUND}; layout: vertical; }}
+    Scrolled {{
+        background: {GROUND};
+        scrollbar-color: {GREY}; scrollbar-background: {BAR};
+        scrollbar-color-hover: {GREY}; scrollbar-background-hover: {BAR};
+        scrollbar-color-active: white; scrollbar-background-active: {BAR};
+    }}
+    .hidden {{ display: none; }}
+    """
+
+    def __init__(self, viewer: Viewer, filter_text: str = "") -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.views: dict[str, View] = {
+            view.name: view
+            for view in (
+                ProcessesView(viewer),
+                TasksView(viewer),
+                TaskView(viewer),
+                SlotsView(viewer),
+                WaitsView(viewer),
+                LoopView(viewer),
+                StallsView(viewer),
+                StallView(viewer),
+                LintsView(viewer),
+                HelpView(viewer),
+            )
+        }
+        self.view: View = self.views["tasks"]
+        self.problem = ""
+        self._behind: list[str] = []  # where Esc leads, last first
+        self._line: LineEdit | None = None  # a filter that is being typed
+        self._table = Table(self.tasks, "table")
+        self._page = Page(HelpView(viewer), "page")
+        self._page.add_class("hidden")
+        self._tabs = Bar(self._tab_cells, "tabs")
+        self._head = Bar(self._head_cells, "head")
+        self._status = Bar(self._status_cells, "status")
+        self._keys = Bar(self._key_cells, "keys")
+        self._drawn = 0.0
+        self._seen = -1
+        self._is_moved = False  # the user has chosen a screen
+        self._shifting: asyncio.Task[None] | None = None
+        self.worst_tick = 0.0
+        self.set_filter(filter_text)
+        viewer.source.listen(self._on_change)
+
+    @property
+    def source(self) -> Source:
+        return self.viewer.source
+
+    @property
+    def tasks(self) -> TasksView:
+        view = self.views["tasks"]
+        assert isinstance(view, TasksView)
+        return view
+
+    # --- life
+
+    def get_default_screen(self) -> Screen[None]:
+        return MainScreen(id="_default")
+
+    def compose(self) -> ComposeResult:
+        yield self._tabs
+        yield self._head
+        yield self._table
+        yield self._page
+        yield self._status
+        yield self._keys
+
+    def on_mount(self) -> None:
+        self.set_interval(TICK_SECONDS, self.tick)
+        self.set_interval(POLL_SECONDS, self._poll)
+        self.tick()
+
+    def _on_change(self, change: Change) -> None:
+        if change.what == "snapshot":
+            gc.freeze()  # rows are in no circles
+        if change.what == "snapshot" and self.is_running:
+            self.call_next(self.tick)  # what came is shown at once
+
+    def tick(self) -> None:
+        """Do a little of what is outstanding, and draw if something has changed."""
+        began = time.perf_counter()
+        self.viewer.tick()
+        changed = self.view.work(BUDGET)
+        if not self._is_moved and self.source.is_connected:
+            self._is_moved = True
+            self._choose_screen()
+        shown = self.viewer.changes
+        since = began - self._drawn
+        if since >= STILL_SECONDS or (
+            since >= FRAME_SECONDS and (changed or shown != self._seen)
+        ):
+            self._seen = shown
+            self.draw()
+        self.worst_tick = max(self.worst_tick, time.perf_counter() - began)
+
+    def draw(self) -> None:
+        """Have everything that may have changed drawn."""
+        self._drawn = time.perf_counter()
+        self._body.update_rows()
+        for bar in (self._tabs, self._head, self._status, self._keys):
+            bar.refresh()
+
+    @property
+    def _body(self) -> Table | Page:
+        return self._table if isinstance(self.view, TableView) else self._page
+
+    async def _poll(self) -> None:
+        if self.source.is_connected and self.viewer.pid is not None:
+            self.run_worker(self.view.poll(), group="poll", exclusive=True)
+
+    def _choose_screen(self) -> None:
+        """With several applications: which one?"""
+        alive = [p for p in self.source.processes.values() if p.alive]
+        wanted = getattr(self.source, "wanted", None)
+        if len(alive) > 1 and wanted is None and not self.viewer.filter_text:
+            self.go("processes")
+
+    # --- screens
+
+    def go(self, name: str, argument: Any = None, back: bool = False) -> None:
+        """Show another screen; ``argument``: what it should show."""
+        before, after = self.view, self.views[name]
+        if before is not after and not back:
+            self._behind = [*self._behind[-20:], before.name]
+        self.view = after
+        self.problem = ""
+        after.work(BUDGET)
+        is_table = isinstance(after, TableView)
+        self._table.set_class(not is_table, "hidden")
+        self._page.set_class(is_table, "hidden")
+        if isinstance(after, TableView):
+            self._table.show(after)
+        elif isinstance(after, PageView):
+            self._page.show(after)
+        shift = self._shift(before, after, argument, self._shifting)
+        self._shifting = asyncio.ensure_future(shift)
+        self.draw()
+
+    async def _shift(
+        self,
+        before: View,
+        after: View,
+        argument: Any,
+        earlier: asyncio.Task[None] | None,
+    ) -> None:
+        """What the daemon is to be told because of another screen, in this order."""
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        try:
+            if before is not after:
+                await before.leave()
+            await after.enter(argument)
+        except (InspectError, OSError, asyncio.TimeoutError) as exc:
+            self.problem = str(exc) or "the daemon does not answer"
+        if self.view is after:
+            self.draw()
+            await after.poll()
+
+    def back(self) -> None:
+        if self._behind:
+            self.go(self._behind.pop(), back=True)
+
+    def open_row(self) -> None:
+        """What Enter does."""
+        view = self.view
+        if not isinstance(view, TableView) or self._table.ident is None:
+            return
+        opening = view.open(self._table.ident)
+        if opening is None:
+            return
+        if view.name == "processes":
+            self.run_worker(self._look_at(opening.argument), exclusive=True)
+        elif opening.screen == "tasks":
+            self.set_filter(opening.argument)
+            self.go("tasks")
+        else:
+            self.go(opening.screen, opening.argument)
+
+    async def _look_at(self, pid: int) -> None:
+        try:
+            await self.viewer.look_at(pid)
+        except (InspectError, OSError, asyncio.TimeoutError) as exc:
+            self.problem = str(exc) or "the daemon does not answer"
+        self.go("tasks")
+
+    # --- keys
+
+    def press(self, event: events.Key) -> bool:
+        """Handle a key; False: it is nobody's."""
+        if self._line is not None:
+            return self._press_while_typing(event)
+        key = event.character if event.is_printable and event.character else event.key
+        if key in "12345678" and len(key) == 1:
+            self.go(TABS[int(key) - 1])
+            return True
+        action = self._ACTIONS.get(key)
+        if action is not None:
+            action(self)
+            return True
+        if self._body_key(key):
+            return True
+        if self.view.key(key):
+            self.view.work(BUDGET)
+            self.draw()
+            return True
+        return False
+
+    def _body_key(self, key: str) -> bool:
+        table, page = self._table, self._page
+        is_table = isinstance(self.view, TableView)
+        body = table if is_table else page
+        steps = {
+            "up": -1,
+            "k": -1,
+            "down": 1,
+            "j": 1,
+            "pageup": -body.page,
+            "pagedown": body.page,
+            "home": -(1 << 40),
+            "end": 1 << 40,
+            "g": -(1 << 40),
+            "G": 1 << 40,
+        }
+        if key in steps:
+            if is_table:
+                table.move_to(table.cursor + steps[key])
+            else:
+                page.go_to(
+                    max(0, min(page.max_scroll_y, page.scroll_offset.y + steps[key]))
+                )
+            self._status.refresh()
+            return True
+        if not isinstance(self.view, TableView):
+            return False
+        if key in ("left", "h", "right", "l"):
+            table.skip += 1 if key in ("right", "l") else -1
+        elif key in ("<", ">"):
+            self.view.sort_step(1 if key == ">" else -1)
+        elif key == "r":
+            self.view.turn()
+        else:
+            return False
+        self.view.work(BUDGET)
+        self.draw()
+        return True
+
+    def action_pause(self) -> None:
+        if self.viewer.paused:
+            self.viewer.resume()
+        else:
+            self.viewer.pause()
+        self.tick()
+        self.draw()
+
+    def _turn_tab(self, step: int) -> None:
+        name = UNDER.get(self.view.name, self.view.name)
+        index = TABS.index(name) if name in TABS else 0
+        self.go(TABS[(index + step) % len(TABS)])
+
+    def _step_time(self, share: float) -> None:
+        source = self.source
+        if isinstance(source, FileSource) and source.has_times:
+            source.go_to(source.at + source.length * share)
+            self.tick()
+            self.draw()
+
+    def _quit(self) -> None:
+        self.exit(0)
+
+    _ACTIONS: ClassVar[dict[str, Callable[[InspectApp], None]]] = {
+        "q": _quit,
+        "escape": back,
+        "backspace": back,
+        "enter": open_row,
+        "space": action_pause,
+        " ": action_pause,
+        "tab": lambda self: self._turn_tab(1),
+        "shift+tab": lambda self: self._turn_tab(-1),
+        "?": lambda self: self.go("help"),
+        "f1": lambda self: self.go("help"),
+        "/": lambda self: self._type_filter(),
+        "[": lambda self: self._step_time(-0.01),
+        "]": lambda self: self._step_time(0.01),
+        "{": lambda self: self._step_time(-0.1),
+        "}": lambda self: self._step_time(0.1),
+    }
+
+    # --- the filter
+
+    def set_filter(self, text: str) -> bool:
+        """Filter the tasks; what is wrong with the text is shown."""
+        try:
+            self.tasks.filter_by(text)
+        except ValueError as exc:
+            self.problem = str(exc)
+            return False
+        self.problem = ""
+        return True
+
+    def _type_filter(self) -> None:
+        if self.view.name != "tasks":
+            self.go("tasks")
+        self._line = LineEdit(self.viewer.filter_text)
+        self.draw()
+
+    def _press_while_typing(self, event: events.Key) -> bool:
+        line = self._line
+        assert line is not None
+        if event.key == "enter":
+            if self.set_filter(line.text):
+                self._line = None
+        elif event.key == "escape":
+            self.set_filter(line.before)
+            self._line = None
+        elif line.press(event.key, event.character if event.is_printable else None):
+            self.set_filter(line.text)  # what it would show is shown at once
+        self.tick()
+        self.draw()
+        return True
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self._line is not None:
+            self._line.insert(" ".join(event.text.split()))
+            self.set_filter(self._line.text)
+            self.draw()
+
+    # --- the mouse
+
+    def on_bar_clicked(self, event: Bar.Clicked) -> None:
+        if event.bar is self._tabs and event.cell < len(TABS):
+            self.go(TABS[event.cell])
+        elif event.bar is self._head and isinstance(self.view, TableView):
+            shown = self._table.layout_of()
+            if event.cell // 2 < len(shown):
+                self.view.sort_by(shown[event.cell // 2][0])
+                self.view.work(BUDGET)
+                self.draw()
+
+    def on_table_opened(self) -> None:
+        self.open_row()
+
+    # --- bars
+
+    def _tab_cells(self, width: int) -> list[Cell]:
+        name = UNDER.get(self.view.name, self.view.name)
+        cells: list[Cell] = []
+        for number, tab in enumerate(TABS, 1):
+            style = "bar.on" if tab == name else "bar"
+            cells.append((f" {number} {self.views[tab].title} ", style))
+        left = width - sum(width_of(text) for text, _ in cells)
+        who = self._application()
+        if left > 12:
+            cells.append((fit(f" {who} ", left, True), "bar.dim"))
+        return cells
+
+    def _application(self) -> str:
+        process = self.viewer.process
+        if process is None:
+            return ""
+        name = clean(str(process.info.get("name", "?")))
+        return f"{name} {process.info.get('pid', '')}"
+
+    def _head_cells(self, width: int) -> list[Cell]:
+        view = self.view
+        if not isinstance(view, TableView):
+            return [(f" {view.title}", "column")]
+        cells: list[Cell] = []
+        shown = self._table.layout_of()
+        for index, size in shown:
+            if cells:
+                cells.append((" " * GAP, "column"))
+            column = view.columns[index]
+            on = index == view.sort_index
+            name = column.name
+            if on and size > len(name):
+                name += "▼" if view.reverse else "▲"
+            style = "column.on" if on else "column"
+            cells.append((fit(name, size, column.right), style))
+        if shown and shown[-1][0] < len(view.columns) - 1:
+            cells.append(("›", "bar.key"))
+        return cells
+
+    def _status_cells(self, width: int) -> list[Cell]:
+        """First what must be seen, whatever the width."""
+        cells: list[Cell] = []
+        source, viewer = self.source, self.viewer
+        lost = viewer.lost()
+        if lost:
+            cells.append((f" LOST {count(lost)} ", "bar.lost"))
+        if viewer.paused:
+            cells.append((" PAUSED ", "bar.hot"))
+        cells.append(self._connection())
+        if self.problem or (source.problem and not source.is_connected):
+            said = clean(self.problem or source.problem)
+            cells.append((f" {said} ", "bar.hot"))
+            return cells
+        if isinstance(source, FileSource) and source.has_times:
+            cells.append(
+                (f" at {seconds(source.at)} of {seconds(source.length)} ", "bar.key")
+            )
+        if viewer.filter_text and self.view.name == "tasks":
+            cells.append((f" / {clean(viewer.filter_text)} ", "bar.key"))
+        note = self.view.note()
+        if note:
+            cells.append((f" {note} ", "bar"))
+        cells.append((self._summary(), "bar.dim"))
+        return cells
+
+    def _connection(self) -> Cell:
+        source, viewer = self.source, self.viewer
+        pid = viewer.pid
+        live = None if pid is None else source.processes.get(pid)
+        if not source.can_follow:
+            return f" ■ {clean(source.connection)} ", "bar"
+        if not source.is_connected:
+            return f" ○ {source.connection} ", "bar.hot"
+        if live is None:
+            return " ○ no application ", "bar"
+        if not live.alive:
+            cause = live.info.get("cause", "")
+            return f" ■ ENDED ({clean(str(cause))}) ", "bar.hot"
+        return " ● live ", "bar"
+
+    def _summary(self) -> str:
+        viewer = self.viewer
+        process = viewer.process
+        if process is None:
+            return ""
+        loops = viewer.rows(LOOP)
+        lag = max((row["max_lag"] for row in loops), default=0)
+        tasks = len(viewer.ids(TASK))
+        return f" {tasks} tasks, worst lag {seconds(lag * 1e-9)}, level " + str(
+            process.info.get("level", "?")
+        )
+
+    def _key_cells(self, width: int) -> list[Cell]:
+        if self._line is not None:
+            before, at, after = self._line.parts()
+            hint = "   Enter: keep, Esc: as before; state==waiting and age>5s"
+            return [
+                (" / ", "bar.key"),
+                (clean(before), "bar"),
+                (clean(at), "bar.on"),
+                (clean(after), "bar"),
+                (hint, "bar.dim"),
+            ]
+        general = (("Space", "pause"), ("?", "help"), ("q", "quit"))
+        cells: list[Cell] = []
+        for key, text in (*self.view.hints, *general):
+            cells += [(f" {key}", "bar.key"), (f" {text} ", "bar")]
+        return cells

@@ -1,0 +1,39 @@
+"""Files as sources: recordings, and segments of programs that run or have died."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ... import trace
+from ..segment import read_snapshot
+from .source import FileSource
+
+_SEGMENT_MAGIC = b"QTINSEG1"
+
+
+def open_file(path: str, at: float | None = None) -> FileSource:
+    """The source for a file.
+
+    :param at: seconds since its begin, for a recording; by default its end.
+    :raises OSError: it cannot be opened.
+    :raises ValueError: it is neither a recording nor a segment.
+    """
+    opener: Any = getattr(trace, "open", None)
+    if opener is None or _is_segment(path):
+        if at is not None:
+            raise ValueError(f"{path} is a segment: it shows its last state only")
+        return FileSource(path, read_snapshot(path))
+    recording = opener(path, allow_gaps=True)
+    length = float(recording.duration)
+    source = FileSource(path, recording.snapshot(), recording.snapshot, length)
+    if at is not None:
+        source.go_to(at)
+    return source
+
+
+def _is_segment(path: str) -> bool:
+    if os.path.isdir(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_SEGMENT_MAGIC)) == _SEGMENT_MAGIC

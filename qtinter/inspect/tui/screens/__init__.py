@@ -1,0 +1,1 @@
+"""One module for each screen; what they show is made without a terminal."""
