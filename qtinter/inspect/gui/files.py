@@ -1,0 +1,110 @@
+"""Applications from files: segments that were left behind, and recordings.  No Qt."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any, Iterator
+
+from ... import trace as traces
+from ..segment import read_snapshot
+from .application import CRASH, RECORDING, SLICE, Application
+
+_SEGMENT = b"QTINSEG1"
+
+
+def open_file(path: str, at: float | None = None) -> Application:
+    """Open a segment or a recording; its events are read by :meth:`Application.work`.
+
+    :param at: seconds since the beginning of a recording, at which its state is shown;
+        by default at its end.
+    :raises OSError: it cannot be opened.
+    :raises ValueError: it is neither, or is damaged.
+    """
+    with open(path, "rb") as file:
+        is_segment = file.read(len(_SEGMENT)) == _SEGMENT
+    try:
+        return _open_segment(path) if is_segment else _open_recording(path, at)
+    except ValueError as exc:
+        if path in str(exc):
+            raise
+        raise ValueError(f"{path}: {exc}") from exc
+
+
+def _open_segment(path: str) -> Application:
+    process = read_snapshot(path)
+    application = Application(process, CRASH, os.path.abspath(path))
+    if process.alive:
+        application.problem = "it still runs; this is its state when it was opened"
+    elif not process.info.get("closed"):
+        application.problem = "it died; this is its last state"
+    application.older = process.lost
+    application.add_records(process.records)
+    process.alive = False  # its clock stands still
+    _add_findings(application, traces.open(path, allow_gaps=True))
+    return application
+
+
+def _open_recording(path: str, at: float | None) -> Application:
+    trace = traces.open(path, allow_gaps=True)
+    process = trace.snapshot(at)
+    process.alive = False
+    application = Application(process, RECORDING, os.path.abspath(path))
+    if at is not None:
+        application.problem = f"this is its state {at:g} s after the beginning"
+        process.info["last"] = trace.zero + round(at * 1e9)
+    if trace.problems:
+        application.problem = "; ".join(trace.problems[:3])
+    end = None if at is None else int(process.info["last"])
+    for gap in trace.gaps:
+        if gap.first == 0:
+            application.older += gap.count
+        else:
+            application.lost += gap.count
+    application.read_from(_parts(trace, end))
+    _add_findings(application, trace)
+    return application
+
+
+def _parts(trace: traces.Trace, end: int | None) -> Iterator[Any]:
+    """Lists of records, and numbers of missing ones between them."""
+    expected = None
+    records = trace.source.records(None, end)
+    while True:
+        part = list(itertools.islice(records, SLICE))
+        if not part:
+            return
+        run: list[Any] = []
+        for number, *record in part:
+            if expected is not None and number > expected:
+                yield run
+                yield number - expected
+                run = []
+            run.append(record)
+            expected = number + 1
+        yield run
+
+
+def _add_findings(application: Application, trace: traces.Trace) -> None:
+    """What the reader of recordings finds suspicious."""
+    for stall in trace.stalls():
+        since = trace.zero + round(stall.began * 1e9)
+        application.stalls[stall.loop, since] = {
+            "loop": stall.loop,
+            "since": since,
+            "duration": round(stall.duration * 1e9),
+            "current": 0,
+            "where": stall.where,
+            "stack": stall.stack,
+            "over": True,
+        }
+    for lint in trace.lints():
+        ref = lint.ref[0] << 56 | lint.ref[1] if lint.ref is not None else 0
+        application.source.lints[lint.id, ref] = {
+            "id": lint.id,
+            "severity": lint.severity,
+            "ref": ref,
+            "text": lint.text,
+            "count": 1,
+            "since": trace.zero + round(lint.at * 1e9),
+        }

@@ -1,0 +1,684 @@
+"""The window of ``qtinter-inspect gui``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import qtinter
+
+from ..errors import InspectError
+from ..model import SLOT, TASK, WAIT
+from ..segment import segments
+from . import describe
+from . import theme as themes
+from .actions import Actions
+from .application import CRASH, GONE, LIVE, RECORDING, Application
+from .columns import LINT, STALL, TABLES, process_title
+from .details import Details
+from .export import export
+from .files import open_file
+from .live import Live
+from .pages import Page, TablePage, TreePage, icons
+from .qt import Qt, QtCore, QtWidgets
+from .search import Search
+from .timeline import Timeline
+
+FRAME_SECONDS = 0.05
+BUDGET_SECONDS = 0.012  # of a frame, for each of events, rows
+SLOW_FRAMES = 10  # frames between two looks at what need not be looked at each time
+_MANY_ROWS = 20_000
+
+_NOTHING = """<h2>No application is shown</h2>
+<p>Start a program with <code>QTINTER_INSPECT=1</code> in its environment,<br>
+or call <code>qtinter.inspect.enable()</code> in it: it appears here by itself.</p>
+<p>Or open what one has left behind: <b>File &rsaquo; Open</b>.</p>"""
+
+
+class Window(QtWidgets.QMainWindow):
+    """Applications on the left, views of one of them in the middle, details right.
+
+    :param theme: "system", "light" or "dark".
+    """
+
+    def __init__(self, theme: str = themes.SYSTEM) -> None:
+        super().__init__()
+        self.setWindowTitle("qtinter-inspect")
+        self.resize(1440, 900)
+        self.theme_choice = theme
+        self.theme = themes.apply(theme)
+        self.application: Application | None = None
+        self.applications: list[Application] = []
+        self.selection: Any = 0  # a ref, or (table, id)
+        self.search = Search("")
+        self.live: Live | None = None
+        self.longest_frame = 0.0
+        self._wanted_pid: int | None = None
+        self._histogram_of: Any = None
+        self._frames = 0
+        self._status = ""
+        self._make_views()
+        self.actions_ = Actions(self)
+        self._make_bars()
+        self.set_theme(theme)
+        self.show_application(None)
+        self._ticking: Any = None
+        changed = getattr(
+            QtWidgets.QApplication.styleHints(), "colorSchemeChanged", None
+        )
+        if changed is not None:  # Qt 6.5
+            changed.connect(self._desktop_changed)
+
+    # --- making
+
+    def _make_views(self) -> None:
+        self.list = QtWidgets.QListWidget()
+        self.list.setAccessibleName("Applications")
+        self.list.setIconSize(QtCore.QSize(12, 12))
+        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.currentRowChanged.connect(self._row_chosen)
+        heading = QtWidgets.QLabel("Applications")
+        heading.setObjectName("heading")
+        left = QtWidgets.QWidget()
+        box = QtWidgets.QVBoxLayout(left)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(heading)
+        box.addWidget(self.list, 1)
+
+        self.pages: dict[str, Page] = {"tasks": TablePage("tasks"), "tree": TreePage()}
+        for name in TABLES:
+            if name not in self.pages:
+                self.pages[name] = TablePage(name)
+        self.tabs = QtWidgets.QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.setAccessibleName("Views")
+        for name, page in self.pages.items():
+            title = "Tree" if name == "tree" else TABLES[name].title
+            self.tabs.addTab(page, title)
+            page.chosen.connect(self.select)
+            page.model.modelReset.connect(self._select_again)
+        self.tabs.currentChanged.connect(self._tab_changed)
+
+        self.timeline = Timeline(self.theme)
+        self.timeline.selected.connect(self.select)
+        self.timeline.brushed.connect(self._brush_changed)
+        self.middle = QtWidgets.QSplitter(Qt.Orientation.Vertical)
+        self.middle.addWidget(self.tabs)
+        self.middle.addWidget(self.timeline)
+        self.middle.setSizes([430, 400])
+        self.middle.setChildrenCollapsible(False)
+
+        self.nothing = QtWidgets.QLabel(_NOTHING)
+        self.nothing.setObjectName("empty")
+        self.nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.centre = QtWidgets.QStackedWidget()
+        self.centre.addWidget(self.middle)
+        self.centre.addWidget(self.nothing)
+
+        self.details = Details(self.theme)
+        self.details.chosen.connect(self.select)
+        heading = QtWidgets.QLabel("Details")
+        heading.setObjectName("heading")
+        right = QtWidgets.QWidget()
+        box = QtWidgets.QVBoxLayout(right)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(heading)
+        box.addWidget(self.details, 1)
+
+        self.split = QtWidgets.QSplitter(Qt.Orientation.Horizontal)
+        for widget in (left, self.centre, right):
+            self.split.addWidget(widget)
+        self.split.setSizes([210, 900, 330])
+        self.split.setStretchFactor(1, 1)
+
+        self.banner = QtWidgets.QLabel()
+        self.banner.setObjectName("banner")
+        self.banner.setWordWrap(True)
+        self.banner.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self.banner.setAccessibleName("What is missing")
+        whole = QtWidgets.QWidget()
+        box = QtWidgets.QVBoxLayout(whole)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.banner)
+        box.addWidget(self.split, 1)
+        self.setCentralWidget(whole)
+
+    def _make_bars(self) -> None:
+        bar = self.addToolBar("Main")
+        bar.setObjectName("main")
+        bar.setMovable(False)
+        bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.line = QtWidgets.QLineEdit()
+        self.line.setPlaceholderText(
+            'Search, or filter:  state==waiting and age>5s and code~"save"'
+        )
+        self.line.setClearButtonEnabled(True)
+        self.line.setAccessibleName("Search or filter")
+        self.line.setMinimumWidth(260)
+        self.line.textChanged.connect(self._line_changed)
+        self.range_label = QtWidgets.QLabel()
+        self.range_label.setObjectName("empty")
+        for action in (self.actions_.pause, self.actions_.follow):
+            bar.addAction(action)
+        bar.addSeparator()
+        bar.addWidget(self.line)
+        bar.addAction(self.actions_.ended)
+        bar.addAction(self.actions_.flows)
+        bar.addSeparator()
+        for action in (
+            self.actions_.zoom_in,
+            self.actions_.zoom_out,
+            self.actions_.show_all,
+            self.actions_.clear_range,
+        ):
+            bar.addAction(action)
+        self.counts = QtWidgets.QLabel()
+        self.lost = QtWidgets.QLabel()
+        status = self.statusBar()
+        status.addWidget(self.counts, 1)
+        status.addPermanentWidget(self.lost)
+
+    def set_theme(self, choice: str) -> None:
+        """Changes the colours: "system", "light" or "dark"."""
+        self.theme_choice = choice
+        theme = self.theme = themes.apply(choice)
+        signs = icons(theme)
+        for page in self.pages.values():
+            page.set_theme(theme, signs)
+        self.timeline.set_theme(theme)
+        self.details.set_theme(theme)
+        self.lost.setStyleSheet(f"color: {theme.bad.name()}; font-weight: 600;")
+        self._update_list()
+        self._update_banner()
+
+    def _desktop_changed(self, *_: Any) -> None:
+        if (
+            self.theme_choice == themes.SYSTEM
+            and themes.system_is_dark() != self.theme.dark
+        ):
+            self.set_theme(themes.SYSTEM)
+
+    # --- applications
+
+    def start_live(
+        self, address: Any = None, pid: int | None = None, text: str | None = None
+    ) -> None:
+        """Shows what the daemon knows; needs a running loop.
+
+        :param pid: the application to show first; by default the first that appears.
+        :param text: the filter to begin with.
+        """
+        self._wanted_pid = pid
+        self.line.setText(text or "")
+        self.live = Live(address, self)
+        self.live.appeared.connect(self.add_application)
+        self.live.changed.connect(self._application_changed)
+        self.live.status.connect(self._connection_changed)
+        self.live.start()
+        self.start()
+
+    def start(self) -> None:
+        """Begins to work, frame by frame; needs a running loop."""
+        if self._ticking is None:
+            self._ticking = asyncio.ensure_future(self._tick())
+
+    def closeEvent(self, event: Any) -> None:
+        """Ends the work; what is on its way is given up."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+        if self.live is not None:
+            self.live.cancel()
+        super().closeEvent(event)
+
+    def open(self, path: str, at: float | None = None) -> Application:
+        """Opens a recording or a segment, and shows it.
+
+        :raises OSError: it cannot be opened.
+        :raises ValueError: it is neither, or is damaged.
+        """
+        application = open_file(path, at)
+        self.add_application(application, show=True)
+        return application
+
+    def add_application(self, application: Any, show: bool = False) -> None:
+        self.applications.append(application)
+        item = QtWidgets.QListWidgetItem()
+        item.setSizeHint(QtCore.QSize(10, 2 * self.fontMetrics().height() + 14))
+        self.list.addItem(item)
+        self._update_list()
+        wanted = self._wanted_pid in (None, application.pid)
+        if show or (self.application is None and wanted and application.kind == LIVE):
+            self.list.setCurrentRow(len(self.applications) - 1)
+
+    def _row_chosen(self, row: int) -> None:
+        self.show_application(self.applications[row] if row >= 0 else None)
+
+    def show_application(self, application: Application | None) -> None:
+        """Shows one of the applications."""
+        if self.application is not None and self.application is not application:
+            self.application.thaw()
+        self.application = application
+        self.selection = 0
+        self.details.clear()
+        self._histogram_of = None
+        self.actions_.pause.setChecked(False)
+        self.timeline.set_application(application)
+        self.timeline.set_selection(0)
+        for page in self.pages.values():
+            page.set_application(application)
+        self._apply_search()
+        if self.live is not None:
+            followed = (
+                application if application in self.live.applications.values() else None
+            )
+            self.live.follow(followed)
+        self.centre.setCurrentIndex(1 if application is None else 0)
+        self.setWindowTitle(
+            f"{application.name} - qtinter-inspect"
+            if application
+            else "qtinter-inspect"
+        )
+        self.actions_.update()
+        self._update_slowly()
+
+    def _application_changed(self, application: Any) -> None:
+        self._update_list()
+        if application is self.application:
+            self._update_banner()
+            live = self.application is not None and self.application.kind == LIVE
+            self.timeline.set_following(live)
+            if live and self.live is not None:
+                self.live.follow(application)
+            self.actions_.update()
+
+    def _connection_changed(self, text: str, there: bool) -> None:
+        self._status = text if there else f"no daemon: {text}"
+        self._update_slowly()
+
+    def _update_list(self) -> None:
+        for i, application in enumerate(self.applications):
+            item = self.list.item(i)
+            about = {
+                LIVE: f"pid {application.pid}",
+                GONE: f"pid {application.pid}, ended",
+                CRASH: f"pid {application.pid}, segment",
+                RECORDING: "recording",
+            }[application.kind]
+            if application.lost:
+                about += ", LOST events"
+            if application.source.lints:
+                about += f", {len(application.source.lints)} findings"
+            text = f"{application.name}\n{about}"
+            if item.text() != text:
+                item.setText(text)
+                item.setToolTip(application.path or text)
+            sign = {LIVE: "live", GONE: "dead"}.get(application.kind, "file")
+            item.setIcon(themes.state_icon(sign, self.theme))
+
+    # --- frames
+
+    async def _tick(self) -> None:
+        while True:
+            began = time.perf_counter()
+            self.frame()
+            spent = time.perf_counter() - began
+            self.longest_frame = max(self.longest_frame, spent)
+            await asyncio.sleep(max(0.005, FRAME_SECONDS - spent))
+
+    def frame(self) -> None:
+        """Does a bounded part of what there is to do."""
+        for application in self.applications:
+            if application is self.application:
+                was_behind = application.behind
+                application.work(BUDGET_SECONDS)
+                if was_behind and not application.behind and application.kind != LIVE:
+                    self.timeline.show_all()
+            else:
+                application.work(BUDGET_SECONDS / 8)
+        if self.application is None:
+            return
+        self._frames += 1
+        if not self.application.frozen:
+            self.page.work(BUDGET_SECONDS)
+            self.timeline.tick()
+        if self._frames % SLOW_FRAMES == 0:
+            self._update_slowly()
+            if self.search.is_of_time and self.application.kind == LIVE:
+                self.page.model.look_again()
+                self.timeline.look_again()
+
+    @property
+    def page(self) -> Page:
+        """The tab that is shown."""
+        page: Page = self.tabs.currentWidget()
+        return page
+
+    def _update_slowly(self) -> None:
+        application = self.application
+        self._update_list()
+        self._update_banner()
+        if application is None:
+            self.counts.setText(self._status)
+            self.lost.clear()
+            return
+        self.page.repaint_ages()
+        shown = self.page.model.rowCount() if self.page.name != "tree" else None
+        words = [process_title(application.process)]
+        if shown is not None:
+            words.append(f"{TABLES[self.page.name].title}: {shown:,} shown")
+        if self.timeline.brush is not None:
+            words.append("in the chosen range")
+        if application.behind:
+            words.append("reading events")
+        words.append(self._status if application.kind == LIVE else "")
+        self.counts.setText("   ·   ".join(word for word in words if word))
+        self.lost.setText(f"LOST {application.lost:,}" if application.lost else "")
+        for name in ("lints", "stalls"):
+            many = len(TABLES[name].items(application))
+            title = TABLES[name].title
+            i = self.tabs.indexOf(self.pages[name])
+            self.tabs.setTabText(i, f"{title} ({many})" if many else title)
+        if not application.frozen and (
+            len(application.process.rows) < _MANY_ROWS or self._frames % 100 == 0
+        ):
+            self._show_details()
+
+    def _update_banner(self) -> None:
+        application = self.application
+        lines = []
+        bad = False
+        if application is not None:
+            if application.lost:
+                bad = True
+                lines.append(
+                    f"{application.lost:,} events were LOST; the timeline is hatched "
+                    "where they are missing. The state is exact."
+                )
+            if application.frozen:
+                lines.append("Paused: the view stands still, the collection goes on.")
+            if application.problem:
+                lines.append(f"{application.name}: {application.problem}.")
+            if application.older:
+                lines.append(
+                    f"{application.older:,} older events had been overwritten before."
+                )
+        self.banner.setVisible(bool(lines))
+        color = self.theme.bad if bad else self.theme.accent
+        text = "&nbsp;&nbsp;·&nbsp;&nbsp;".join(lines)
+        if self.banner.text() != text:
+            self.banner.setText(text)
+        style = (
+            f"background: {'#3a2a22' if self.theme.dark else '#fdeee6'};"
+            if bad
+            else f"background: {'#1f2d3d' if self.theme.dark else '#e8f1fb'};"
+        )
+        style += f" padding: 6px 12px; border-left: 4px solid {color.name()};"
+        if self.banner.styleSheet() != style:
+            self.banner.setStyleSheet(style)
+
+    # --- selection
+
+    def select(self, chosen: Any) -> None:
+        """
+        :param chosen: the ref of an entity, or ("lints" or "stalls", id).
+        """
+        self.selection = chosen
+        self._show_details()
+        ref = self._selected_ref()
+        self.timeline.set_selection(ref)
+        if not isinstance(chosen, tuple):
+            self.page.select(chosen)
+        self.actions_.update()
+
+    def _selected_ref(self) -> int:
+        if not isinstance(self.selection, tuple):
+            return int(self.selection)
+        name, ident = self.selection
+        assert self.application is not None
+        return TABLES[name].ref(self.application, ident)
+
+    def _select_again(self) -> None:
+        if self.selection and not isinstance(self.selection, tuple):
+            self.page.select(self.selection)
+
+    def _tab_changed(self, *_: Any) -> None:
+        self.page.work(BUDGET_SECONDS)
+        self._select_again()
+        self._update_slowly()
+
+    def _show_details(self) -> None:
+        application = self.application
+        if application is None or not self.selection:
+            return
+        if isinstance(self.selection, tuple):
+            name, ident = self.selection
+            item = TABLES[name].get(application, ident)
+            if item is None:
+                return
+            if name == "stalls":
+                self.details.show_stall(application, item)
+            else:
+                self.details.show_lint(application, item)
+        else:
+            self.details.show_ref(application, self.selection)
+        self._want_histogram(self._selected_ref())
+
+    def _want_histogram(self, ref: int) -> None:
+        assert self.application is not None
+        kind, ident = ref >> 56, ref & (1 << 56) - 1
+        row = self.application.process.rows.get((kind, ident))
+        code = row["code"] if row is not None and kind in (TASK, SLOT) else 0
+        wanted = (self.application, kind, code, self._frames // 40)
+        if wanted == self._histogram_of:
+            return
+        self._histogram_of = wanted
+        if not code:
+            self.details.histogram.show_data("", None)
+            return
+        self._fetch_histogram(self.application, kind, code)
+
+    @qtinter.asyncslot(overlap="restart")
+    async def _fetch_histogram(self, application: Any, kind: int, code: int) -> None:
+        """Shows how long steps take; of what was selected last."""
+        name = (application.process.code(code) or {"name": "this code"})["name"]
+        title = f"Calls of {name}" if kind == SLOT else f"Steps of {name}"
+        data = None
+        if application.kind == LIVE and self.live is not None:
+            try:
+                found = await self.live.request(
+                    "HISTOGRAM", pid=application.pid, code=code
+                )
+            except (InspectError, asyncio.TimeoutError):
+                return  # the next frame asks again, if there is somebody to ask
+            data = found["calls" if kind == SLOT else "steps"]
+        if data is None and kind == TASK:
+            data = describe.durations(application.lanes, code)
+        if application is self.application:
+            self.details.histogram.show_data(title, data)
+
+    # --- filters
+
+    def _line_changed(self, text: str) -> None:
+        try:
+            self.search = Search(text)
+        except ValueError as exc:
+            self.line.setToolTip(str(exc))
+            self.line.setStyleSheet(f"border: 1px solid {self.theme.bad.name()};")
+            self.statusBar().showMessage(str(exc), 8000)
+            return
+        self.line.setToolTip("")
+        self.line.setStyleSheet("")
+        self.statusBar().clearMessage()
+        self._apply_search()
+
+    def _brush_changed(self, brush: Any) -> None:
+        self._apply_search()
+        self.actions_.update()
+
+    def _apply_search(self) -> None:
+        """Has every view show what the line and the range of the timeline say."""
+        application = self.application
+        if application is None:
+            return
+        brush = self.timeline.brush
+        active = application.lanes.active(*brush) if brush is not None else None
+        for name, page in self.pages.items():
+            table = "tasks" if name == "tree" else name
+            accepts = self.search.of(application, table)
+            page.model.set_filter(self._in_range(accepts, TABLES[table].kind, active))
+        tasks = self._in_range(self.search.of(application, "tasks"), TASK, active)
+        if tasks is None:
+            self.timeline.set_accepts(None)
+            return
+
+        def of_lane(task: int) -> bool:
+            assert application is not None
+            row = application.process.rows.get((TASK, task))
+            if row is None:  # gone: only the range can be asked
+                return (
+                    not self.search.text
+                    and active is not None
+                    and (TASK, task) in active
+                )
+            return bool(tasks(task, row))
+
+        self.timeline.set_accepts(of_lane)
+
+    def _in_range(self, accepts: Any, kind: int, active: Any) -> Any:
+        brush = self.timeline.brush
+        if active is None or brush is None:
+            return accepts
+
+        def both(ident: Any, item: Any) -> bool:
+            if kind in (TASK, SLOT, WAIT):
+                there = (kind, ident) in active
+            elif kind == STALL:
+                there = item["since"] <= brush[1] and (
+                    item["since"] + item["duration"] >= brush[0]
+                )
+            elif kind == LINT:
+                there = brush[0] <= item["since"] <= brush[1]
+            else:
+                there = True
+            return there and (accepts is None or accepts(ident, item))
+
+        return both
+
+    def set_show_ended(self, shown: bool) -> None:
+        for page in self.pages.values():
+            page.model.show_ended = shown
+        self._apply_search()
+
+    def set_paused(self, paused: bool) -> None:
+        """Stops the view, not the collection."""
+        if self.application is None:
+            return
+        if paused:
+            self.application.freeze()
+        else:
+            self.application.thaw()
+        self.timeline.viewport().update()
+        self._update_banner()
+
+    # --- requests
+
+    @qtinter.asyncslot(overlap="drop")
+    async def show_stack(self) -> None:
+        """Shows where the thread of the loop is."""
+        application = self.application
+        if application is None or self.live is None:
+            return
+        try:
+            text = await self.live.request("STACK", pid=application.pid)
+        except (InspectError, asyncio.TimeoutError) as exc:
+            text = str(exc) or "The application does not answer: its loop is blocked."
+        self.selection = 0
+        self.details.show_text(f"The loop's thread of {application.name}", str(text))
+
+    @qtinter.asyncslot(overlap="drop")
+    async def cancel_task(self) -> None:
+        """Cancels the selected task, after a question."""
+        application, ref = self.application, self._selected_ref()
+        if application is None or self.live is None or ref >> 56 != TASK:
+            return
+        ident = ref & (1 << 56) - 1
+        button = QtWidgets.QMessageBox.StandardButton
+        answer = await qtinter.modal(QtWidgets.QMessageBox.question)(
+            self,
+            "Cancel task",
+            f"Cancel {application.process.describe(ref)} in {application.name}?",
+            button.Yes | button.No,
+        )
+        if answer == button.Yes:
+            await self._change("CANCEL", pid=application.pid, task=ident)
+
+    @qtinter.asyncslot
+    async def set_level(self, level: int) -> None:
+        """Changes what the application records."""
+        if self.application is not None:
+            await self._change("SET_LEVEL", pid=self.application.pid, level=level)
+
+    async def _change(self, name: str, **fields: Any) -> None:
+        assert self.live is not None
+        try:
+            await self.live.control(name, **fields)
+            self.statusBar().showMessage("done", 3000)
+        except (InspectError, OSError, asyncio.TimeoutError) as exc:
+            self.statusBar().showMessage(f"refused: {exc}", 8000)
+
+    # --- files
+
+    def open_dialog(self) -> None:
+        path, _ = QtWidgets.QFileDialog.getOpenFileName(
+            self,
+            "Open a recording or a segment",
+            "",
+            "Recordings and segments (*.qtrace *.qiseg);;All files (*)",
+        )
+        if path:
+            self._open_or_say(path)
+
+    def open_last_crash(self) -> None:
+        for path in segments():
+            try:
+                application = open_file(path)
+            except (OSError, ValueError):
+                continue  # not a segment, or gone since
+            if "died" in application.problem:
+                self.add_application(application, show=True)
+                return
+        self.statusBar().showMessage("No application has left a segment behind.", 8000)
+
+    def _open_or_say(self, path: str) -> None:
+        try:
+            self.open(path)
+        except (OSError, ValueError) as exc:
+            QtWidgets.QMessageBox.warning(self, "Cannot be opened", str(exc))
+
+    def export_dialog(self) -> None:
+        name = f"{self.application.name if self.application else 'qtinter'}.png"
+        path, _ = QtWidgets.QFileDialog.getSaveFileName(
+            self, "Export the view", name, "Images (*.png *.svg)"
+        )
+        if path:
+            self.export(path)
+
+    def export(self, path: str) -> bool:
+        """Writes what is seen: the timeline if it has the focus, else the window."""
+        widget = self.timeline if self.timeline.hasFocus() else self.centralWidget()
+        try:
+            export(widget, path)
+        except (ImportError, OSError, ValueError) as exc:
+            self.statusBar().showMessage(str(exc), 10000)
+            return False
+        self.statusBar().showMessage(f"written to {os.path.abspath(path)}", 8000)
+        return True
