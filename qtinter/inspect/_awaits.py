@@ -14,6 +14,8 @@ import asyncio
 import linecache
 from typing import Any, Iterator
 
+from .._tasks import coroutine_of
+
 __all__ = ["task_stack"]
 
 _DEEPEST = 64
@@ -38,7 +40,7 @@ def task_stack(task: Any) -> str:
     Last come lines ``waits for: ...`` and ``held by: ...``, if that can be known.
     """
     lines = [f"{_name_of(task)}: {_state_of(task)}"]
-    frames = list(_frames(task.get_coro())) if hasattr(task, "get_coro") else []
+    frames = list(_frames(coroutine_of(task)))
     for frame in frames:
         code = frame.f_code
         lines.append(
@@ -64,11 +66,7 @@ def task_stack(task: Any) -> str:
 
 def _name_of(task: Any) -> str:
     name = task.get_name() if hasattr(task, "get_name") else "task"
-    code = (
-        getattr(task.get_coro(), "__qualname__", "")
-        if hasattr(task, "get_coro")
-        else ""
-    )
+    code = getattr(coroutine_of(task), "__qualname__", "")
     return f"task {name!r}" + (f" ({code})" if code else "")
 
 
@@ -120,9 +118,8 @@ def _awaited_tasks(task: Any, frames: list[Any]) -> Iterator[str]:
     if not awaited:
         return
     pending = [child for child in awaited if not child.done()]
-    names = [
-        _name_of(child) for child in pending[:_NAMED] if hasattr(child, "get_coro")
-    ]
+    tasks = [child for child in pending[:_NAMED] if coroutine_of(child) is not None]
+    names = [_name_of(task) for task in tasks]
     more = len(pending) - len(names)
     if more:
         names.append(f"{more} more")
@@ -160,7 +157,7 @@ def _holders(primitive: Any, waiting: Any) -> Iterator[tuple[Any, Any]]:
     for task in asyncio.all_tasks(waiting.get_loop()):
         if task is waiting or task.done():
             continue
-        frames = list(_frames(task.get_coro()))
+        frames = list(_frames(coroutine_of(task)))
         if _primitive_of(frames) is primitive:
             continue  # it waits, too
         for frame in reversed(frames):

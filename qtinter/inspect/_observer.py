@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, _probe
 from .._slots import _is_qobject
+from .._tasks import coroutine_of
 from . import _lints
 
 if TYPE_CHECKING:
@@ -73,12 +74,15 @@ class SlotRecord:
     """What is counted of one asyncslot and one receiver."""
 
     __slots__ = (
-        "calls", "id", "key", "links", "live", "max", "overlap", "refused", "row",
-        "started", "total", "wants_answer",
+        "calls", "id", "key", "links", "live", "max", "overlap", "receiver", "refused",
+        "row", "started", "total", "wants_answer",
     )  # fmt: skip
 
-    def __init__(self, key: tuple[int, int], row: int, ident: int) -> None:
+    def __init__(
+        self, key: tuple[int, int], row: int, ident: int, receiver: int
+    ) -> None:
         self.key = key
+        self.receiver = receiver
         self.row = row
         self.id = ident
         self.calls = self.live = self.overlap = self.refused = 0
@@ -175,6 +179,8 @@ class Observer:
         self._slots: dict[tuple[int, int], SlotRecord] = {}
         self._waits: dict[int, WaitRecord] = {}
         self._objects: dict[int, tuple[int, int]] = {}  # address -> (row, id)
+        self._users: dict[int, int] = {}  # id of an object -> waits and slots of it
+        self._destroyed: dict[int, int] = {}  # id -> row, as long as it has users
         self._links: dict[int, Any] = {}
         self._spans = 0
 
@@ -188,10 +194,14 @@ class Observer:
             _core.inspect_row_retire(WAIT, wait.row)
         for row, _ in self._objects.values():
             _core.inspect_row_retire(OBJECT, row)
+        for row in self._destroyed.values():
+            _core.inspect_row_retire(OBJECT, row)
         for link in self._links.values():
             link.close()
         for owned in (self._slots, self._waits, self._objects, self._links):
             owned.clear()
+        self._users.clear()
+        self._destroyed.clear()
 
     # --- asyncslots
 
@@ -219,7 +229,8 @@ class Observer:
         )
         if made is None:
             return None  # no room
-        record = self._slots[key] = SlotRecord(key, *made)
+        record = self._slots[key] = SlotRecord(key, *made, owner)
+        self._use(owner)
         _core.inspect_record(SLOT_REGISTERED, home, code, record.id, owner)
         for obj in (slot, receiver):
             if obj is not None and type(obj).__weakrefoffset__:
@@ -243,6 +254,7 @@ class Observer:
             _core.inspect_row_retire(SLOT, record.row)
             _core.inspect_record(SLOT_GONE, None, 0, record.id, 0)
             record.row = -1
+            self._use_no_more(record.receiver)
 
     @_harmless
     def slot_starting(self, slot: Any, receiver: Any, args: tuple[Any, ...]) -> Any:
@@ -357,13 +369,15 @@ class Observer:
         if made is None:
             return None
         record = WaitRecord(self, loop, *made, owner)
+        self._use(owner)
         self._waits[record.id] = record
         _core.inspect_record(WAIT_BEGAN, loop, text, record.id, owner)
         return record
 
     def wait_ended(self, record: WaitRecord) -> None:
         """Lets go of a record; :meth:`WaitRecord.ended` calls this."""
-        self._waits.pop(record.id, None)
+        if self._waits.pop(record.id, None) is not None:
+            self._use_no_more(record.sender)
 
     # --- objects
 
@@ -405,8 +419,25 @@ class Observer:
         known = self._objects.pop(address, None)
         self._links.pop(address, None)
         if known is not None and self.on:
-            _core.inspect_row_set(OBJECT, known[0], {"destroyed": _now()})
-            _core.inspect_row_retire(OBJECT, known[0])
+            row, ident = known
+            _core.inspect_row_set(OBJECT, row, {"destroyed": _now()})
+            if ident in self._users:
+                self._destroyed[ident] = row  # it can still be told who is missed
+            else:
+                _core.inspect_row_retire(OBJECT, row)
+
+    def _use(self, ident: int) -> None:
+        if ident:
+            self._users[ident] = self._users.get(ident, 0) + 1
+
+    def _use_no_more(self, ident: int) -> None:
+        left = self._users.get(ident, 0) - 1
+        if left > 0:
+            self._users[ident] = left
+        elif self._users.pop(ident, None) is not None:
+            row = self._destroyed.pop(ident, None)
+            if row is not None:
+                _core.inspect_row_retire(OBJECT, row)
 
     # --- the rest
 
@@ -428,7 +459,7 @@ class Observer:
     def exception_reported(self, loop: Any, context: dict[str, Any]) -> None:
         """The loop's exception handler was called, perhaps by a task that died."""
         task = context.get("task") or context.get("future")
-        if task is None or not hasattr(task, "get_coro"):
+        if task is None or coroutine_of(task) is None:
             return
         if "exception" in context and task.done():
             name = _core.inspect_text(type(context["exception"]).__name__)

@@ -206,14 +206,19 @@ def _ns(name: str, seconds: float | None) -> int | None:
 def _begin(recording: Recording, level: int | None) -> None:
     """Sees to it that there is something to record."""
     global _base_level, _enabled_here
-    from . import enable
+    from . import _stacks, enable
 
+    if not hasattr(_core, "inspect_record_start"):
+        raise RuntimeError(
+            "this build of qtinter makes no recordings: msgpack-c was not found"
+        )
     wanted = 2 if level is None else level
     if not 2 <= wanted <= 4:
         raise ValueError(f"level must be 2 to 4, not {level!r}")
     if not _core.inspect_is_open():
         _users.clear()  # of an inspection that somebody has ended
         enable(wanted, connect=False)
+        _stacks.begin(_stacks.number_of(None))  # a stall that is recorded has one
         _enabled_here = True
         _base_level = wanted
     elif not _users:

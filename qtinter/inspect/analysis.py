@@ -11,13 +11,14 @@ import re
 from typing import Any, Iterator, Mapping
 
 from . import _tables
-from .model import JOB, LOOP, OBJECT, SLOT, TASK, TIMER, WAIT, Process, Row
+from .model import JOB, LOOP, OBJECT, SLOT, TASK, TIMER, WAIT, Process, Row, short_path
 
 __all__ = ["Link", "Reason", "await_chain", "creators", "needed_stacks", "why"]
 
 DEEPEST = 100
 
 _RUNNING, _READY = 2, 1
+_NESTED = 3  # of a loop
 _WAITING, _CANCELLING = 3, 4
 _CREATED = 0
 _WAITS_NOTHING, _WAITS_TURN, _WAITS_FUTURE = 0, 1, 2
@@ -26,6 +27,8 @@ _WAITS_GATHER = 7
 _FRAME = re.compile(
     r'^ *File "(?P<file>.*)", line (?P<line>\d+),? in (?P<name>.*)$', re.M
 )
+# Where a task waits is of interest, and not how asyncio does that.
+_LIBRARY = re.compile(r"/(asyncio|qtinter)/[^/]*\.py$")
 _NOTE = re.compile(r"^(waits for|held by): (.*)$", re.M)
 
 
@@ -33,18 +36,47 @@ class Link:
     """One task of an await chain.
 
     :ivar row: the task.
-    :ivar where: its innermost location that is known, ``{"name", "file", "line"}``.
+    :ivar where: its innermost location that is known and not in asyncio or qtinter,
+        ``{"name", "file", "line"}``.
     :ivar frames: its frames, outermost first, if the program told them.
     """
 
     def __init__(self, process: Process, row: Row, stack: str = "") -> None:
         self.row = row
-        self.frames = [
+        self.frames: list[dict[str, Any]] = [
             {"name": m["name"], "file": m["file"], "line": int(m["line"])}
             for m in _FRAME.finditer(stack)
         ]
+        if _current(process, row) is not None:
+            self.frames = _of_the_task(process, row, self.frames)
         self.notes = dict(_NOTE.findall(stack))
-        self.where = self.frames[-1] if self.frames else process.code(row["where"])
+        self.where: dict[str, Any] | None = _where(self.frames)
+        if self.where is None:
+            self.where = process.code(row["where"])
+
+
+def _where(frames: list[dict[str, Any]]) -> dict[str, Any] | None:
+    ours = [
+        frame
+        for frame in frames
+        if not _LIBRARY.search(str(frame["file"]).replace("\\", "/"))
+    ]
+    found = ours or frames
+    return found[-1] if found else None
+
+
+def _of_the_task(
+    process: Process, row: Row, frames: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Of the frames of a thread those of the task that runs in it."""
+    code = process.code(row["code"])
+    if code is None:
+        return frames
+    name = code["name"].rpartition(".")[2]
+    for i, frame in enumerate(frames):
+        if frame["name"] == name and frame["file"] == code["file"]:
+            return frames[i:]
+    return frames
 
 
 class Reason:
@@ -138,6 +170,7 @@ def why(
         return reason
     _say_chain(process, reason, reason.chain)
     _say_last(process, reason, reason.chain[-1])
+    _say_open_waits(process, reason, reason.chain[-1].row)
     _say_cancelled(process, reason, rows)
     return reason
 
@@ -154,7 +187,7 @@ def _place(code: Mapping[str, Any] | None) -> str:
         return ""
     if not code["file"]:
         return str(code["name"])
-    return f"{code['name']} ({code['file']}:{code['line']})"
+    return f"{code['name']} ({short_path(code['file'])}:{code['line']})"
 
 
 def _ago(process: Process, since: int) -> str:
@@ -214,7 +247,11 @@ def _say_last(process: Process, reason: Reason, link: Link) -> None:
         loop = _current(process, row)
         since = loop["busy_since"] if loop is not None else row["changed"]
         text = f"{subject} runs: its step began {_ago(process, since)} ago"
-        if loop is not None and loop.state == 3:
+        if link.frames:
+            text += f", is in {_place(link.frames[-1])}"
+            if len(link.frames) > 1:
+                text += f", called by way of {_place(link.frames[0])}"
+        if loop is not None and loop.state == _NESTED:
             text += ", and is in a nested Qt event loop (modal() is made for that)"
         say(f"{text}, and nothing else can run on this loop meanwhile.")
         return
@@ -235,8 +272,16 @@ def _say_last(process: Process, reason: Reason, link: Link) -> None:
     if target is not None and target.kind == WAIT:
         _say_signal(process, reason, target, f"{subject} has waited for {age} for ", at)
     elif target is not None and target.kind == TIMER:
-        reason.verdict = "timer"
         left = (target["when"] - process.now()) * 1e-9
+        busy = _busy_loop(process, row) if left <= 0 else None
+        if busy is not None:
+            reason.verdict = "blocked"
+            say(
+                f"{subject} sleeps{at}; the time was over {_seconds(-left)} ago, but "
+                f"{_what_it_does(process, busy)}."
+            )
+            return
+        reason.verdict = "timer"
         when = f"in {_seconds(left)}" if left > 0 else "now"
         say(f"{subject} sleeps{at} and goes on by itself {when}.")
     elif target is not None and target.kind == JOB:
@@ -251,6 +296,26 @@ def _say_last(process: Process, reason: Reason, link: Link) -> None:
         _say_future(
             process, reason, link, f"{subject} has waited for {age}{at} for ", kind
         )
+
+
+def _busy_loop(process: Process, row: Row) -> Row | None:
+    """The task's loop, if something keeps it."""
+    for loop in process.of_kind(LOOP):
+        if loop.loop == row.loop and (loop["current"] or loop.state == _NESTED):
+            return loop
+    return None
+
+
+def _what_it_does(process: Process, loop: Row) -> str:
+    current = process.describe(loop["current"]) or "a callback"
+    if loop.state == _NESTED:
+        return (
+            f"a nested Qt event loop runs inside of {current}: asyncio pauses until "
+            "that ends"
+        )
+    return (
+        f"the loop has been busy for {_ago(process, loop['busy_since'])} with {current}"
+    )
 
 
 def _current(process: Process, row: Row) -> Row | None:
@@ -268,20 +333,10 @@ def _say_ready(
     for loop in process.of_kind(LOOP):
         if loop.loop != row.loop:
             continue
-        current = process.describe(loop["current"])
-        if loop.state == 3:
+        if loop.state == _NESTED or loop["current"]:
             reason.verdict = "blocked"
-            say(
-                f"{subject} has been ready for {age}, but a nested Qt event loop runs "
-                f"inside of {current or 'a callback'}: asyncio pauses until that ends."
-            )
-            return
-        if current:
-            reason.verdict = "blocked"
-            say(
-                f"{subject} has been ready for {age}, but the loop has been busy for "
-                f"{_ago(process, loop['busy_since'])} with {current}."
-            )
+            doing = _what_it_does(process, loop)
+            say(f"{subject} has been ready for {age}, but {doing}.")
             return
         if loop.state == 0:
             reason.verdict = "blocked"
@@ -317,11 +372,39 @@ def _say_signal(
     elif sender:
         reason.verdict = "alive"
         say(f"The sender is alive; the task goes on when it emits {signal}.")
+    elif str(process.info.get("versions", {}).get("binding", "")).startswith("PySide"):
+        reason.verdict = "alive"
+        say(
+            "The sender is alive (PySide does not tell which object it is; pass "
+            f"sender=); the task goes on when it emits {signal}."
+        )
     else:
         reason.verdict = "unknown"
         say(
             "The sender is not known (pass sender=), so it cannot be said whether it "
             "is alive."
+        )
+
+
+def _say_open_waits(process: Process, reason: Reason, row: Row) -> None:
+    """Signals whose blocks the task is in, and that can never come."""
+    found = process.ref(row["wait_ref"])
+    for wait in process.of_kind(WAIT):
+        if wait["task"] != row.id or wait["sender_alive"] or found == (WAIT, wait.id):
+            continue
+        if reason.verdict in ("unknown", "alive"):
+            reason.verdict = "dead"
+        signal = process.text(wait["signal"])
+        sender = process.object_text(wait["sender"]) or "an object"
+        obj = process.rows.get((OBJECT, wait["sender"]))
+        ago = (
+            f" {_ago(process, obj['destroyed'])} ago"
+            if obj and obj["destroyed"]
+            else ""
+        )
+        reason.sentences.append(
+            f"It is also in a block that waits for {signal} of {sender}, which was "
+            f"destroyed{ago}: if that was to wake it, nobody can any more."
         )
 
 

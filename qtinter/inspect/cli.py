@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any, Callable
 
 from .._version import __version__
-from . import commands
+from . import commands, remote
+from .commands import examples
 from .commands.sources import NoTargetError
 from .errors import IncompatibleError, InspectError
 
@@ -23,6 +25,8 @@ EXIT_USAGE = 2
 EXIT_NO_TARGET = 3
 EXIT_PERMISSION = 4
 EXIT_INCOMPATIBLE = 5
+
+_HELP_WIDTH = 78
 
 _EPILOG = """\
 A program is shown if it was started with QTINTER_INSPECT=1 in its environment (or a
@@ -58,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = parser().parse_args(argv)
     try:
+        if options.host is not None and options.command in commands.ON_FILES:
+            return remote.run_there(sys.argv[1:] if argv is None else argv)
         code = int(options.run(options) or 0)
         sys.stdout.flush()  # here, where a reader that is gone is no error
         return code
@@ -97,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--socket", metavar="PATH", help="the daemon's socket, if not the usual one"
     )
+    remote.add_options(made)
     made.set_defaults(run=_watch_by_default, pid=None, target=None, filter=None)
     added = made.add_subparsers(dest="command", metavar="COMMAND")
 
@@ -109,7 +116,13 @@ def parser() -> argparse.ArgumentParser:
         machine: bool = True,
     ) -> argparse.ArgumentParser:
         summary = text.split(". ")[0].split(": ")[0].rstrip(".") + "."
-        command = added.add_parser(name, help=summary, description=text)
+        command = added.add_parser(
+            name,
+            help=summary,
+            description=textwrap.fill(text, _HELP_WIDTH),
+            epilog=examples.epilog(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if machine:
             command.add_argument(
                 "--json", action="store_true", help="machine-readable output"
@@ -124,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
             )
         if table:
             _add_table_options(command)
+        remote.add_options(command, default=argparse.SUPPRESS)
         command.set_defaults(run=run)
         return command
 
@@ -142,7 +156,7 @@ def _add_table_options(command: argparse.ArgumentParser) -> None:
         "those of --json)",
     )
     command.add_argument(
-        "--sort", metavar="NAME", help="the biggest first; -NAME: the smallest first"
+        "--sort", metavar="NAME", help="the biggest first; --sort=-NAME: the smallest"
     )
 
 

@@ -20,16 +20,18 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any, AsyncIterator
 
 from .._version import __version__
 from . import _tables, wire
 from .errors import IncompatibleError, InspectError
 from .model import Process
+from .remote import Remote
 from .segment import running_applications, runtime_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from types import TracebackType
 
 SOCKET_NAME = "qtinterd.sock"
@@ -55,14 +57,16 @@ class Change:
 
 
 def connect(
-    address: str | os.PathLike[str] | None = None,
+    address: str | os.PathLike[str] | Remote | None = None,
     *,
     role: str = "observe",
     start: bool = False,
 ) -> Feed:
     """Return a connection to the daemon, to be entered with ``async with``.
 
-    :param address: path of its socket; by default that of the runtime directory.
+    :param address: path of its socket, by default that of the runtime directory; or a
+        :class:`~qtinter.inspect.remote.Remote`: the daemon of another machine, which is
+        started if there is none.
     :param role: ``"observe"``, or ``"control"`` to cancel tasks and change levels.
     :param start: start a daemon if there is none.
     """
@@ -77,9 +81,18 @@ class Feed:
     """
 
     def __init__(
-        self, address: str | os.PathLike[str] | None, role: str, start: bool
+        self,
+        address: str | os.PathLike[str] | Remote | None,
+        role: str,
+        start: bool,
     ) -> None:
-        self.address = (
+        self._remote: Remote | None = None
+        if isinstance(address, Remote):
+            self._remote = address.fresh()
+            address = self._remote.address
+        # Nanoseconds that the clock of the daemon's machine is ahead of ours.
+        self._clock_offset = 0
+        self.address: str = (
             os.fspath(address)
             if address is not None
             else os.path.join(runtime_directory(), SOCKET_NAME)
@@ -98,6 +111,8 @@ class Feed:
         )
         self._seq = 0
         self._subs = 0
+        # What each subscription is about; None: everything.
+        self._kinds: dict[int, frozenset[int] | None] = {}
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._begun: dict[tuple[int, int], asyncio.Future[None]] = {}
         self._directory = os.path.dirname(self.address)
@@ -110,17 +125,11 @@ class Feed:
 
     async def __aenter__(self) -> Feed:
         try:
-            await self._open()
-        except (ConnectionError, FileNotFoundError) as exc:
-            if not self._start:
-                raise InspectError(
-                    f"no daemon listens on {self.address}; start one with qtinterd"
-                ) from exc
-            await _start_daemon(self.address)
-            self.started = True
-            await self._open()
-        try:
-            await asyncio.wait_for(self._handshake(), HANDSHAKE_SECONDS)
+            if self._remote is None:
+                await self._open()
+                await self._in_time(self._handshake())
+            else:
+                await self._open_remote(self._remote)
         except BaseException:
             await self.aclose()
             raise
@@ -147,9 +156,43 @@ class Feed:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
             self._writer = None
+        if self._remote is not None:
+            await self._remote.close()
 
     async def _open(self) -> None:
-        self._reader, self._writer = await asyncio.open_unix_connection(self.address)
+        connect = asyncio.open_unix_connection
+        try:
+            self._reader, self._writer = await connect(self.address)
+        except (ConnectionError, FileNotFoundError) as exc:
+            if not self._start:
+                raise InspectError(
+                    f"no daemon listens on {self.address}; start one with qtinterd"
+                ) from exc
+            await _start_daemon(self.address)
+            self.started = True
+            self._reader, self._writer = await connect(self.address)
+
+    async def _open_remote(self, remote: Remote) -> None:
+        self._reader, self._writer = await remote.open()
+        try:
+            # No limit: somebody may have to type a password for ssh.
+            hello = await self._next()
+        except wire.ProtocolError as exc:
+            raise InspectError(
+                f"what comes from {remote.host} is not the protocol ({exc}); does a "
+                "start-up file of the shell there print something?"
+            ) from exc
+        except (InspectError, OSError) as exc:
+            raise await remote.failure(str(exc)) from exc
+        await self._in_time(self._authenticate(*hello))
+
+    async def _in_time(self, handshake: Coroutine[Any, Any, None]) -> None:
+        try:
+            await asyncio.wait_for(handshake, HANDSHAKE_SECONDS)
+        except asyncio.TimeoutError:
+            raise InspectError(f"{self.address} does not answer in time") from None
+        except wire.ProtocolError as exc:
+            raise InspectError(f"{self.address} breaks the protocol: {exc}") from exc
 
     async def _next(self) -> tuple[str, int, dict[str, Any]]:
         while not self._early:
@@ -161,7 +204,9 @@ class Feed:
         return self._early.popleft()
 
     async def _handshake(self) -> None:
-        name, _, hello = await self._next()
+        await self._authenticate(*await self._next())
+
+    async def _authenticate(self, name: str, _: int, hello: dict[str, Any]) -> None:
         if name != "HELLO" or hello["magic"] != "QTI":
             raise InspectError(f"{self.address} is not the socket of a qtinter daemon")
         if hello["major"] != wire.MAJOR:
@@ -170,7 +215,8 @@ class Feed:
                 f"{hello['minor']}, this tool {wire.MAJOR}.{wire.MINOR}"
             )
         self.server = hello["server"]
-        key = wire.read_key(self._directory)
+        # Of another machine the proxy there has the key, and does the proving.
+        key = wire.read_key(self._directory) if self._remote is None else None
         nonce = os.urandom(32)
         self._send(
             "AUTH",
@@ -179,18 +225,23 @@ class Feed:
             role=self.role,
             client=f"qtinter-inspect {__version__}",
             nonce=nonce,
-            hmac=wire.client_proof(key, hello["nonce"], nonce, self.role),
+            hmac=b""
+            if key is None
+            else wire.client_proof(key, hello["nonce"], nonce, self.role),
         )
         name, _, answer = await self._next()
         if name == "REFUSE":
             error = IncompatibleError if answer["code"] == 1 else InspectError
             raise error(answer["text"])
-        if name != "WELCOME" or answer["hmac"] != wire.server_proof(
-            key, hello["nonce"], nonce
+        if name != "WELCOME" or (
+            key is not None
+            and answer["hmac"] != wire.server_proof(key, hello["nonce"], nonce)
         ):
             raise InspectError(
                 f"whoever listens on {self.address} does not know the key"
             )
+        if key is None:
+            self._clock_offset = answer["clock"] - time.monotonic_ns()
         self.role = answer["role"]
 
     def _send(self, name: str, seq: int = 0, **fields: Any) -> None:
@@ -263,6 +314,7 @@ class Feed:
         """
         self._subs += 1
         sub = self._subs
+        self._kinds[sub] = None if kinds is None else frozenset(kinds)
         await self.request(
             "SUBSCRIBE",
             sub=sub,
@@ -277,6 +329,7 @@ class Feed:
     async def unsubscribe(self, sub: int) -> None:
         """End a subscription."""
         await self.request("UNSUBSCRIBE", sub=sub)
+        self._kinds.pop(sub, None)
 
     # --- what comes in
 
@@ -300,7 +353,11 @@ class Feed:
             while True:
                 data = await self._reader.read(1 << 18)
                 if not data:
-                    self._failure = InspectError("the daemon has gone away")
+                    self._failure = InspectError(
+                        "the daemon has gone away"
+                        if self._remote is None
+                        else f"the connection to {self._remote.host} has ended"
+                    )
                     break
                 for name, seq, fields in self._decoder.feed(data):
                     self._take(name, seq, fields)
@@ -338,6 +395,7 @@ class Feed:
         process = self.processes.get(pid)
         if process is None:
             process = self.processes[pid] = Process({"pid": pid})
+            process.clock_offset = self._clock_offset
         return process
 
     def _on_proc_up(self, fields: dict[str, Any]) -> None:
@@ -360,7 +418,14 @@ class Feed:
         self._tell("down", fields["pid"], fields)
 
     def _on_sub_begin(self, fields: dict[str, Any]) -> None:
-        self._process(fields["pid"]).rows.clear()
+        # Rows of other kinds are another subscription's.
+        process = self._process(fields["pid"])
+        kinds = self._kinds.get(fields["sub"])
+        if kinds is None:
+            process.rows.clear()
+        else:
+            for key in [key for key in process.rows if key[0] in kinds]:
+                del process.rows[key]
 
     def _on_sub_rows(self, fields: dict[str, Any]) -> None:
         process = self._process(fields["pid"])

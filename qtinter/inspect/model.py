@@ -75,6 +75,7 @@ class Process:
         self.records: list[Any] = []  # events, where they were kept
         self.lost = 0  # records known to be lost
         self.alive = True
+        self.clock_offset = 0  # ns that its machine's clock is ahead of ours
 
     # --- filling
 
@@ -126,7 +127,7 @@ class Process:
             return ""
         if not code["file"]:
             return str(code["name"])
-        return f"{code['name']} ({_short(code['file'])}:{code['line']})"
+        return f"{code['name']} ({short_path(code['file'])}:{code['line']})"
 
     def ref(self, ref: int) -> tuple[int, int] | None:
         """(kind, id) of a ref, None for 0."""
@@ -178,7 +179,7 @@ class Process:
     def now(self) -> int:
         """The process's monotonic clock, ns; of a dead one, its last change."""
         if self.alive:
-            return time.monotonic_ns()
+            return time.monotonic_ns() + self.clock_offset
         return int(self.info.get("last", 0))
 
     def wall(self, mono: int) -> float:
@@ -375,7 +376,7 @@ class Process:
         return event
 
 
-def _short(path: str) -> str:
+def short_path(path: str) -> str:
     """The end of a path that says enough."""
     parts = path.replace("\\", "/").split("/")
     return "/".join(parts[-2:]) if len(parts) > 2 else path

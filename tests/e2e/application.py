@@ -14,6 +14,7 @@ import hangs
 
 import qtinter
 import qtinter.inspect
+from qtinter import _core
 from qtinter.bindings import QtCore
 
 Signal = QtCore.pyqtSignal if hasattr(QtCore, "pyqtSignal") else QtCore.Signal
@@ -112,6 +113,9 @@ class Program:
     def do_fault(self, ident):
         """Does something wrong: see faults.py."""
         self.loop.call_soon(getattr(faults, "fault_" + ident), self.loop)
+
+    def do_level(self):
+        return str(_core.inspect_level())
 
     def do_state(self):
         return qtinter.inspect.statistics()["state"]

@@ -411,3 +411,88 @@ def test_a_tool_that_subscribes_and_never_reads(daemon, witness, runtime):
             expect_closed(daemon, "sleepy", "took nothing for 30 s")
             busy.raw(wire.encode("GOODBYE"))
             busy.rest()
+
+
+FRAMES = [
+    [],
+    [1],
+    [[]],
+    [["file"]],
+    [["file", "line", "name"]],
+    [["file", -1, "name"]],
+    [[b"file", 1, b"name"]],
+    [{"file": 1}],
+    [["/" * 60000, 2**63, "\x1b[2J" * 1000]],
+    [["f", 1, "n"]] * 5000,
+]
+
+
+def test_stalls_that_cannot_be(witness, runtime):
+    application = witness.application
+    for loop in (0, 1, 2**32, 2**64 - 1, *range(2000)):
+        application.send(
+            "STALL", loop=loop, since=-(2**63), duration=2**63 - 1,
+            current=2**64 - 1, stack="x", over=False,
+        )  # fmt: skip
+    for frames in FRAMES:
+        application.send(
+            "STALL", loop=1, since=5, duration=10**10, current=1 << 56 | 1,
+            stack="s" * 100000, frames=frames, sample=2**64 - 1, steady=2**64 - 1,
+            over=False,
+        )  # fmt: skip
+    witness.is_well()
+    # A tool that comes later is told of some, and not of everything.
+    with Peer(runtime).enter("observe") as tool:
+        tool.send("SUBSCRIBE", 1, sub=1, pid=os.getpid())
+        tool.until("SUB_END")
+        tool.send("PING", 9)
+        told = 0
+        while True:
+            name, seq, _ = tool.next()
+            told += name == "STALL_NOTE"
+            if (name, seq) == ("RESULT", 9):
+                break
+        assert told <= 32
+
+
+@pytest.mark.parametrize(
+    "lints",
+    ["", "x" * 60000, "QI101 " * 500, "\n" * 5000, "QI101 after_ms=0\nQI101 off"],
+)
+def test_wishes_that_are_none(witness, runtime, lints):
+    # Another program: only its parent's number is free for it.
+    application = FakeApplication(runtime, pid=os.getppid(), lints=lints)
+    application.snapshot([[TASK, 1, 3, 1]])
+    application.send("PING", 3)
+    assert application.until("RESULT")[1] == 3
+    application.socket.close()
+
+
+def test_an_application_that_does_not_answer(witness):
+    application, tool = witness.application, witness.tool
+    tool.send("STACK", 70, pid=os.getpid(), loop=2)
+    seq, body = application.until("STACK")[1:]
+    assert body == {"loop": 2}
+    while True:
+        answer = tool.until("RESULT")
+        if answer[1] == 70:
+            break
+    assert not answer[2]["ok"]
+    assert answer[2]["error"] == "the application has not answered for 5 s"
+    # Too late, but no violation; a second one would be.
+    application.send("RESULT", seq, ok=True, value="late")
+    witness.is_well()
+
+
+def test_more_requests_than_are_kept(witness):
+    tool = witness.tool
+    for number in range(100):
+        tool.send("STACK", 1000 + number, pid=os.getpid())
+    refused = set()
+    while 1099 not in refused:
+        _, seq, body = tool.until("RESULT")
+        if "too much to answer" in body.get("error", ""):
+            refused.add(seq)
+    # The daemon may have asked something itself.
+    assert refused >= set(range(1064, 1100))
+    assert refused.isdisjoint(range(1000, 1060))

@@ -50,6 +50,7 @@ def test_what_the_application_did_is_in_it(application, ask, path):
     start(ask, application, path)
     application.ask("marks 10 3000")
     application.ask("task fresh")
+    application.ask("state")  # its first step has been by now: it has its name
     stats = ask("RECORD", pid=application.pid)
     contents = Contents(path)
     assert contents.reader.problems == []

@@ -10,7 +10,7 @@ import argparse
 import importlib
 from typing import Any, Callable
 
-__all__ = ["Command", "add_all"]
+__all__ = ["ON_FILES", "Command", "add_all"]
 
 Command = Callable[..., argparse.ArgumentParser]
 """``command(name, text, run, target=True, table=False, machine=True)`` makes the parser
@@ -29,7 +29,12 @@ _MODULES = (
     "qtinter.inspect.commands.control",
     "qtinter.inspect.commands.watch",
     "qtinter.inspect.commands.crash",
+    "qtinter.inspect.commands.machine",
+    "qtinter.trace.commands",
 )
+
+# With --host these run on the other machine: they look at files and processes there.
+ON_FILES = ("attach", "crash", "diff", "doctor", "dump", "export", "record", "replay")
 
 
 def add_all(command: Any) -> None:

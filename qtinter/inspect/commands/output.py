@@ -8,9 +8,22 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable
+
+from ..words import place, seconds
+
+__all__ = [
+    "chosen",
+    "heading",
+    "place",
+    "print_json",
+    "print_table",
+    "safe",
+    "seconds",
+    "sender",
+    "show",
+]
 
 if TYPE_CHECKING:
     import argparse
@@ -121,29 +134,6 @@ def heading(process: Process, processes: list[Process]) -> str:
     if process.lost:
         text += f", {process.lost} events LOST"
     return text if len(processes) > 1 or process.lost else ""
-
-
-def seconds(value: float | None) -> str:
-    if value is None:
-        return ""
-    if value < 1e-3:
-        return f"{value * 1e6:.0f} us"
-    if value < 1:
-        return f"{value * 1e3:.1f} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    if value < 7200:
-        return f"{value / 60:.1f} min"
-    return f"{value / 3600:.1f} h"
-
-
-def place(code: dict[str, Any] | None) -> str:
-    """A code location, with the file's name only."""
-    if code is None:
-        return ""
-    if not code["file"]:
-        return str(code["name"])
-    return f"{code['name']} ({os.path.basename(code['file'])}:{code['line']})"
 
 
 def sender(wait: dict[str, Any]) -> str:

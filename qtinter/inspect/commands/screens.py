@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import argparse
+from .sources import pid_of
 
+if TYPE_CHECKING:
     from . import Command
 
 
@@ -18,9 +19,23 @@ def add_commands(command: Command) -> None:
         machine=False,
     )
     made.add_argument("-f", "--filter", metavar="CONDITION", help="only such tasks")
-    made = command("gui", "Watch them in a window.", _gui, machine=False)
+    made = command(
+        "gui", "Watch them in a window.", _gui, target="--pid", machine=False
+    )
     made.add_argument("-f", "--filter", metavar="CONDITION", help="only such tasks")
     made.add_argument("file", nargs="?", help="a recording or a segment, instead")
+    made.add_argument(
+        "--at", type=_time, metavar="TIME", help="of a recording: after its beginning"
+    )
+
+
+def _time(text: str) -> float:
+    from .. import filters
+
+    try:
+        return filters.duration(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def top(options: argparse.Namespace) -> int:
@@ -30,10 +45,12 @@ def top(options: argparse.Namespace) -> int:
         raise ImportError(
             f"the terminal view needs textual: pip install 'qtinter[inspect]' ({exc})"
         ) from None
+    options.pid = pid_of(options)
     return run(options)
 
 
 def _gui(options: argparse.Namespace) -> int:
     from ..gui import run, run_file
 
-    return run(options) if options.file is None else run_file(options.file)
+    options.pid = pid_of(options)
+    return run(options) if options.file is None else run_file(options.file, options.at)

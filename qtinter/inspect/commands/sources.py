@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from .. import remote
 from ..errors import InspectError
 from ..model import TASK, Process
 
@@ -34,7 +35,7 @@ async def connected(
     arguments: dict[str, Any] = {"start": True}
     if role != "observe":
         arguments["role"] = role
-    async with feeds.connect(options.socket, **arguments) as feed:
+    async with feeds.connect(remote.address_of(options), **arguments) as feed:
         if feed.started:
             await feed.wait_for_applications()
         yield feed

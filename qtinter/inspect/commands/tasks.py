@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable
 
 from .. import analysis
-from ..model import OBJECT, SLOT, TASK, Process, Row
+from ..model import OBJECT, SLOT, TASK, WAIT, Process, Row
 from .output import heading, place, print_json, safe, seconds
 from .sources import connected, pid_of, run, stack_of, state, subscribed, with_task
 
@@ -192,7 +192,8 @@ def _why(options: argparse.Namespace) -> int:
     print(safe(reason.text))
     for link in reason.chain:
         if link.frames:
-            print(f"\ntask {link.row.id} {safe(process.task_name(link.row))} awaits:")
+            name = safe(process.task_name(link.row))
+            print(f"\ntask {link.row.id} {name} {_verb(link)}:")
             for frame in link.frames:
                 text = f"{frame['file']}:{frame['line']} in {frame['name']}"
                 print(f"  {safe(text)}")
@@ -201,6 +202,10 @@ def _why(options: argparse.Namespace) -> int:
     for finding in _findings(process, reason):
         print(f"\n{finding['id']} {safe(finding['text'])}")
     return 0
+
+
+def _verb(link: analysis.Link) -> str:
+    return "awaits" if link.row.state in (3, 4) else "is in"
 
 
 async def _find_reason(
@@ -221,7 +226,11 @@ async def _find_reason(
 
 def _findings(process: Process, reason: analysis.Reason) -> list[dict[str, Any]]:
     """What the daemon found about the tasks of the chain and what they wait for."""
-    refs = set()
+    refs = {
+        WAIT << 56 | wait.id
+        for wait in process.of_kind(WAIT)
+        if wait["task"] == reason.chain[-1].row.id
+    }
     for link in reason.chain:
         refs.add(TASK << 56 | link.row.id)
         refs.add(link.row["wait_ref"] or TASK << 56 | link.row.id)
