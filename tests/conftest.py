@@ -55,6 +55,8 @@ def native_host_module(binding):
 
 def pytest_configure(config):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    # Painting would start threads of Qt's, whose descriptors come and go.
+    os.environ["QT_NO_GUI_THREADPOOL"] = "1"
     os.environ["QTINTERBINDING"] = _choose_binding()
     _check_installed_package()
 

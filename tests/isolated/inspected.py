@@ -21,7 +21,7 @@ def run(coro):
 
 
 async def work():
-    task = asyncio.get_running_loop().create_task(asyncio.sleep(99), name="sleeper")
+    task = asyncio.get_running_loop().create_task(asyncio.sleep(99))
     await asyncio.sleep(0)
     await asyncio.sleep(0.001)
     if sys.argv[1] == "kill":

@@ -127,3 +127,15 @@ def reports():
         return contexts
 
     return collect
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """A suites.Suite in a folder of its own."""
+    from .suites import Suite
+
+    folder = tmp_path / "suite"
+    runtime = tmp_path / "run"
+    folder.mkdir()
+    runtime.mkdir(mode=0o700)
+    return Suite(folder, runtime)

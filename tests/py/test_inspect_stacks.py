@@ -30,6 +30,7 @@ def enable(no_leaks, tmp_path, monkeypatch):
 
     yield enable
     inspect.disable()
+    monkeypatch.undo()
     if was_on:
         inspect.enable_from_environment()
 

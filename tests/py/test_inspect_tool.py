@@ -13,6 +13,8 @@ from qtinter import inspect
 from qtinter.inspect import cli, errors
 from qtinter.inspect.segment import read_snapshot
 
+from .driving import create_named
+
 pytest.importorskip("msgpack", reason="the tools need msgpack")
 feed = pytest.importorskip("qtinter.inspect.feed")
 
@@ -34,11 +36,10 @@ def segment(no_leaks, emitter, run_attached, tmp_path):
         await asyncio.sleep(99)
 
     async def main():
-        loop = asyncio.get_running_loop()
         slot = qtinter.asyncslot(on_none)
         emitter.none.connect(slot)
         emitter.none.emit()
-        task = loop.create_task(waits(), name="[waits]")
+        create_named(waits(), "[waits]")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         inspect.dump(path)

@@ -15,7 +15,7 @@ import pytest
 import qtinter
 from qtinter import _core
 
-from .driving import MODES, drive, spin
+from .driving import MODES, drive, shut_down_executor, spin
 
 NAN, INF = float("nan"), float("inf")
 
@@ -679,7 +679,7 @@ def test_sockets_with_any_selector(app, new_loop, mode, selector):
         for each in (writer, other_writer):
             each.close()
             await each.wait_closed()
-        await loop.shutdown_default_executor()
+        await shut_down_executor(loop)
         loop.stop()
 
     task = loop.create_task(main())

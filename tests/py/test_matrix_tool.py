@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -116,3 +117,16 @@ def test_interpreter_is_found_by_what_it_says(matrix, monkeypatch, tmp_path):
     assert matrix.find_interpreter("3.99") == right
     monkeypatch.setenv("QTINTER_PYTHONS", "")
     assert matrix.find_interpreter("3.99") is None
+
+
+@pytest.mark.parametrize(("silence", "code"), [(60, 7), (1, None)])
+def test_a_suite_that_logs_nothing_more_hangs(matrix, tmp_path, silence, code):
+    run_suites = importlib.import_module("run_suites")
+    log = tmp_path / "log"
+    log.write_text("one test\n")
+    command = [sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(7)"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        if code is not None:
+            process.stdin.close()
+        assert run_suites.wait_while_it_logs(process, log, silence) == code
+        process.kill()

@@ -368,6 +368,38 @@ def test_a_bare_nested_qt_loop_pauses_asyncio(app, QtCore, loop, mode):
     assert ran == ["Qt goes on", "callback ends", "meanwhile", "timer"]
 
 
+def test_a_bare_nested_qt_loop_in_a_slot_pauses_asyncio(
+    app, QtCore, run_attached, emitter
+):
+    """Qt calls the slot, not a turn: its first step has no tasks inside of it."""
+    ran = []
+
+    async def other():
+        for i in range(3):
+            await asyncio.sleep(0.001)
+            ran.append(i)
+
+    async def on_none():
+        run_qt(QtCore, 20)
+        ran.append("the step ends")
+
+    async def main():
+        contexts = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: contexts.append(context))
+        slot = qtinter.asyncslot(on_none)
+        emitter.none.connect(slot)
+        task = loop.create_task(other())
+        await asyncio.sleep(0)
+        QtCore.QTimer.singleShot(0, emitter.none.emit)
+        await asyncio.wait_for(task, 60)
+        emitter.none.disconnect(slot)
+        assert contexts == []
+
+    run_attached(main())
+    assert ran == ["the step ends", 0, 1, 2]
+
+
 @pytest.mark.parametrize("mode", ["nested", "attached"])
 def test_a_modal_qt_loop_does_not_pause_asyncio(app, QtCore, loop, mode):
     ran = []

@@ -534,6 +534,9 @@ def test_what_completes_after_it_was_cancelled(run_qt, reports):
     run_qt(main())
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 8), reason="3.7 watches children in the main thread's loop"
+)
 @pytest.mark.parametrize("kind", ["thread", "QThread"])
 def test_subprocesses_of_a_loop_in_another_thread(app, QtCore, kind):
     """Pain 41: attached in a QThread, nested in a Python thread."""

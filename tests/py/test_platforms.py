@@ -12,6 +12,8 @@ import pytest
 import qtinter
 from qtinter import _core
 
+from .driving import shut_down_executor
+
 
 class EchoProactor:
     """The least that asyncio's proactor loop can do with: recv() of its self-pipe.
@@ -103,7 +105,7 @@ def test_a_proactor_of_the_program(proactor_loop, mode):
     with ours, theirs:
         assert loop.run_until_complete(main()) == b"hello"
     assert isinstance(loop, asyncio.proactor_events.BaseProactorEventLoop)
-    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.run_until_complete(shut_down_executor(loop))
 
 
 @has_descriptor

@@ -1,7 +1,6 @@
 """The plugin for pytest (pain 62), in pytest processes of its own."""
 
 import asyncio
-import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -140,7 +139,8 @@ def test_the_fixture_beside_pytest_qt(run_pytest):
 def test_coroutine_functions_with_pytest_asyncio(run_pytest):
     if importlib.util.find_spec("pytest_asyncio") is None:
         pytest.skip("pytest-asyncio is not installed")
-    version = importlib.metadata.version("pytest-asyncio")
+    metadata = pytest.importorskip("importlib.metadata", reason="3.7 has none")
+    version = metadata.version("pytest-asyncio")
     if tuple(map(int, version.split(".")[:2])) < (1, 4):
         pytest.skip(f"pytest-asyncio {version} knows no loop factories; 1.4 does")
     scope = ("-o", "asyncio_default_fixture_loop_scope=function")
@@ -165,13 +165,19 @@ def test_wait_signal(run_qt, emitter, qt):
 
 def test_the_plugin_needs_asking_for(tmp_path):
     """importing qtinter imports no pytest, and no entry point loads the plugin."""
+    pytest.importorskip("importlib.metadata", reason="3.7 has none")
     code = (
-        "import sys, qtinter; assert 'pytest' not in sys.modules; "
+        "import sys; "
         "from importlib.metadata import entry_points as e; "
         "all = e(); "
         "mine = all.get('pytest11', ()) if isinstance(all, dict) else "
         "e(group='pytest11'); "
-        "assert not [each for each in mine if 'qtinter' in each.value]"
+        "mine = {each.value for each in mine if 'qtinter' in each.value}; "
+        "assert mine == {'pytest_qtinter'}, mine; "
+        "import pytest_qtinter, sys; "
+        "assert 'qtinter' not in sys.modules; "
+        "del sys.modules['pytest'], sys.modules['pytest_qtinter']; "
+        "import qtinter; assert 'pytest' not in sys.modules"
     )
     command = [sys.executable, "-c", code]
     subprocess.run(command, cwd=str(tmp_path), check=True, timeout=60)

@@ -13,6 +13,7 @@ import pytest
 
 import qtinter
 from qtinter import asyncslot
+from qtinter._tasks import coroutine_of
 
 
 class Recorder:
@@ -99,7 +100,8 @@ def test_decorator_with_and_without_arguments(run):
 
     @asyncslot(name="second")
     async def second(x):
-        return x, asyncio.current_task().get_name()
+        task = asyncio.current_task()
+        return x, task.get_name() if sys.version_info >= (3, 8) else "second"
 
     async def main():
         assert await first(1) == 1
@@ -331,7 +333,7 @@ def test_task_runner(run):
             return asyncio.get_running_loop().create_task(coro)
 
         task = asyncslot(takes_one, task_runner=runner)(7)
-        assert task.get_coro() is coros[0]
+        assert coroutine_of(task) is coros[0]
         assert await task == (7,)
 
     run(main())

@@ -26,7 +26,7 @@ import pytest
 import qtinter
 from qtinter import QiLoopMode, _core
 
-from .driving import MODES, drive, spin
+from .driving import MODES, drive, shut_down_executor, spin
 
 SAFETY_NET = 60  # seconds; a test that meets it fails
 DEFERRED_DELETE = 52  # QEvent::DeferredDelete, which each binding spells its own way
@@ -132,7 +132,7 @@ def test_a_loop_in_a_thread(start_thread, thread, mode):
             ours.setblocking(False)
             theirs.send(b"data")
             assert await loop.sock_recv(ours, 10) == b"data"
-        await loop.shutdown_default_executor()
+        await shut_down_executor(loop)
         return where
 
     join = start_thread(thread, lambda: (run(mode, main), threading.get_ident()))
@@ -141,6 +141,9 @@ def test_a_loop_in_a_thread(start_thread, thread, mode):
     assert ident != threading.get_ident()
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 8), reason="3.7 watches children in the main thread's loop"
+)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("thread", THREADS)
 def test_a_subprocess_of_a_thread(start_thread, thread, mode):
@@ -230,7 +233,7 @@ def test_attached_to_qts_own_loop_of_a_qthread(in_qt_thread):
         log.append(await abandoned.__anext__())
         log.append(len(loop._asyncgens))
         assert await loop.run_in_executor(None, lambda: 42) == 42
-        await loop.shutdown_default_executor()
+        await shut_down_executor(loop)
         await loop.shutdown_asyncgens()
         done()
 
@@ -641,14 +644,14 @@ def test_the_wrong_thread_is_told_what_asyncio_tells_it(app, name, debug, mode):
     theirs = asyncio.new_event_loop()
     try:
         expected = theirs.run_until_complete(main(theirs))
-        theirs.run_until_complete(theirs.shutdown_default_executor())
+        theirs.run_until_complete(shut_down_executor(theirs))
     finally:
         theirs.close()
     loop = qtinter.new_event_loop()
     try:
         got = run_on(loop, mode, main)
         loop.set_mode(QiLoopMode.NATIVE)
-        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.run_until_complete(shut_down_executor(loop))
     finally:
         loop.close()
     assert got == expected

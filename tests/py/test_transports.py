@@ -291,7 +291,9 @@ def test_writing_after_write_eof(run):
 
 def test_a_reset_is_told_to_the_protocol(run):
     async def main():
-        server = socket.create_server(("127.0.0.1", 0))
+        server = socket.socket()
+        server.bind(("127.0.0.1", 0))
+        server.listen()
         here = socket.create_connection(server.getsockname())
         there, _ = server.accept()
         server.close()

@@ -33,8 +33,18 @@ OPTIONAL = {
     ("PySide2", ""),
 }
 
-# Seconds after which a suite is taken for hung; only a safety net.
+# Tests in tests/py of what is the same for every binding and host: they run in one row,
+# and those of the window in one for each binding that it is made for.
+OF_TOOLS = ("bench", "filters", "lanes", "lints", "matrix_tool", "protocol", "trace*",
+            "transport_win", "tui_*")  # fmt: skip
+OF_WINDOW = ("gui_*",)
+TOOLS_ROW = ("PyQt6", "native")
+WINDOW_ROWS = (TOOLS_ROW, ("PySide6", "native"))
+
+# Seconds after which a suite is taken for hung, only safety nets: in all, and without a
+# line in its log for those that log every test.
 SUITE_TIMEOUT = 1800
+SILENCE_TIMEOUT = 300
 NO_TEST_SELECTED = 5  # pytest's exit code
 
 
@@ -60,12 +70,13 @@ class Result:
 class Suite:
     """One process that runs tests and writes a JUnit report."""
 
-    def __init__(self, name, binding, host, command, env):
+    def __init__(self, name, binding, host, command, env, silence=SUITE_TIMEOUT):
         self.name = name
         self.binding = binding
         self.host = host
         self.command = command
         self.env = env
+        self.silence = silence
         self.missing = ""  # why it cannot be run
         self.result = Result()
 
@@ -145,17 +156,34 @@ def run_logged(suite, report, log):
             stderr=subprocess.STDOUT,
         )
         try:
-            return process.wait(SUITE_TIMEOUT)
+            return wait_while_it_logs(process, log, suite.silence)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def wait_while_it_logs(process, log, silence):
+    """Exit code of a process; None if it hangs: it still runs and has to be killed.
+
+    :param log: file that it writes to
+    :param silence: seconds without a further line after which it hangs
+    """
+    end = time.monotonic() + SUITE_TIMEOUT
+    size, since = -1, time.monotonic()
+    while time.monotonic() < min(end, since + silence):
+        try:
+            return process.wait(1)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return None
+            if log.stat().st_size != size:
+                size, since = log.stat().st_size, time.monotonic()
+    return None
 
 
 def explain_exit(result, code):
     """Counts an end that the report does not show as a failure."""
     if code is None:
-        result.problem = f"killed: did not end within {SUITE_TIMEOUT} s"
+        result.problem = "killed: it hung, see the last test in its log"
         result.failed += 1
     elif code < 0:
         result.problem = f"crashed with signal {-code}"
@@ -235,6 +263,7 @@ def pytest_suite(name, folder, binding, host, options, env=None):
         host,
         [*command, "-o", "junit_family=xunit2", "--junitxml={report}", *options],
         environment,
+        SILENCE_TIMEOUT,
     )
 
 
@@ -250,22 +279,33 @@ def is_test_path(option):
     return not option.startswith("-") and (ROOT / option.split("::")[0]).exists()
 
 
+def left_out(binding, host, options):
+    """Arguments of pytest that leave out what another row tests."""
+    if any(is_test_path(option) for option in options):
+        return []  # what was asked for by name runs everywhere
+    names = [] if (binding, host) == TOOLS_ROW else [*OF_TOOLS]
+    names += [] if (binding, host) in WINDOW_ROWS else [*OF_WINDOW]
+    return [f"--ignore-glob=tests/py/test_{name}.py" for name in names]
+
+
 def all_suites(build_dir, options, common_env):
     """Every suite of the project, in the order in which they run."""
     suites = [] if options else [c_suite(build_dir)]
     for binding in BINDINGS:
         for host in HOSTS:
-            suites.append(pytest_suite("py", "tests/py", binding, host, options))
+            of_row = [*options, *left_out(binding, host, options)]
+            suites.append(pytest_suite("py", "tests/py", binding, host, of_row))
+    once = [*options, *left_out("", "", options)]
     # The wheels' Qt may use GLib's event dispatcher or Qt's own: try both.
     suites.append(
         pytest_suite(
-            "py, no GLib", "tests/py", "PyQt6", "native", options, {"QT_NO_GLIB": "1"}
+            "py, no GLib", "tests/py", "PyQt6", "native", once, {"QT_NO_GLIB": "1"}
         )
     )
     # Nothing may change while an inspector looks on.
     suites.append(
         pytest_suite(
-            "py, inspected", "tests/py", "PyQt6", "", options, {"QTINTER_INSPECT": "2"}
+            "py, inspected", "tests/py", "PyQt6", "", once, {"QTINTER_INSPECT": "2"}
         )
     )
     # The daemon is the same for all; the application of these tests is of one binding.
