@@ -13,9 +13,11 @@ cell of a Python that only the Debian sid tree has runs there, with Debian's bin
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import nox
 
@@ -29,7 +31,8 @@ SID_TREE = str(cells.ROOT / "tests" / "tools" / "debian-sid.sh")
 PARAMETERS = [nox.param(binding, id=binding) for binding in cells.BINDINGS]
 
 # What a wheel is made of; anything newer than the wheel makes a new one.
-SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", "qtinter")
+SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE")
+SOURCES += ("client", "daemon", "proto", "qtinter")
 
 
 class Unavailable(Exception):
@@ -119,6 +122,7 @@ def built_wheel(place, *options):
         return found[-1]
     for old in found:
         old.unlink()
+    began = time.time()
     try:
         place.run(
             "build",
@@ -130,6 +134,8 @@ def built_wheel(place, *options):
         reason = place.why("build")
         raise Broken(f"qtinter could not be built: {reason}") from None
     (wheel,) = folder.glob("qtinter-*.whl")
+    # What changed while it was built may not be in it.
+    os.utime(wheel, (began, began))
     return wheel
 
 
