@@ -767,8 +767,7 @@ def test_a_thread_ends_without_closing_its_loop(app, start_thread, thread, held)
             loop.call_soon_threadsafe(int)
             loop.close()
             loop = weakref.ref(loop)
-        gc.collect()
-        wait_until(lambda: loop() is None)
+        wait_until(lambda: is_collected(loop))
 
 
 def wait_until(true):
@@ -777,6 +776,14 @@ def wait_until(true):
     while not true():
         assert time.monotonic() < deadline
         os.sched_yield()
+
+
+def is_collected(reference):
+    """Collects first, each time: a collection that another thread has begun makes this one
+    return at once, and the thread's last references go while it ends.
+    """
+    gc.collect()
+    return reference() is None
 
 
 def allocated_bytes():
