@@ -221,6 +221,13 @@ qi_current_frame(void)
     return PyEval_GetFrame();
 }
 
+/* The calling thread's current contextvars.Context, borrowed; NULL while it has none. */
+static inline PyObject *
+qi_current_context(void)
+{
+    return PyThreadState_Get()->context;
+}
+
 /* A number for the calling thread's state that no other thread state ever has. */
 static inline uint64_t
 qi_thread_state_id(void)

@@ -3,6 +3,7 @@
  *
  * Imports asyncio, selectors, heapq and collections; no Qt.
  */
+#include "contexts.h"
 #include "handle.h"
 #include "loop.h"
 #include "probe.h"
@@ -185,8 +186,9 @@ core_exec(PyObject *module)
         return -1;
     }
     if (intern_strings(st) < 0 || import_objects(st) < 0 || find_stdlib_selectors(st) < 0
-        || qi_handle_init_types(module, st) < 0 || qi_selector_init_type(module, st) < 0
-        || qi_loop_init_type(module, st) < 0 || qi_stream_init(module, st) < 0) {
+        || qi_contexts_init(st) < 0 || qi_handle_init_types(module, st) < 0
+        || qi_selector_init_type(module, st) < 0 || qi_loop_init_type(module, st) < 0
+        || qi_stream_init(module, st) < 0) {
         return -1;
     }
 #ifdef QI_WITH_INSPECT
@@ -236,6 +238,7 @@ core_clear(PyObject *module)
         return 0;
     }
     qi_handle_clear_free_list(st);
+    st->context_map = 0; /* handles may outlive the module: nothing is kept for them */
 #define X(type, name) Py_CLEAR(st->name);
     QI_STATE_OBJECTS(X)
 #undef X

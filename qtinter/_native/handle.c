@@ -7,6 +7,7 @@
  */
 #include "handle.h"
 
+#include "contexts.h"
 #include "loop.h"
 #include "probe.h"
 
@@ -48,7 +49,8 @@ handle_clear_refs(qi_state *st, PyObject *h)
     Py_CLEAR(QI_SLOT(st, h, source_traceback));
     struct qi_handle_own *own = qi_handle_own(st, h);
     own->nargs = 0;
-    own->flags &= (uint8_t) ~(QI_HANDLE_HAS_REPR | QI_HANDLE_ARGS_TUPLE);
+    own->flags &=
+        (uint8_t) ~(QI_HANDLE_HAS_REPR | QI_HANDLE_ARGS_TUPLE | QI_HANDLE_SHARED_CONTEXT);
     return 0;
 }
 
@@ -139,12 +141,14 @@ PyObject *
 qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop, PyObject *callback,
               PyObject *const *args, Py_ssize_t nargs, PyObject *context, int debug)
 {
-    PyObject *own_context = NULL;
+    PyObject *the_context = NULL;
     PyObject *tuple = NULL;
     PyObject *stack = NULL;
+    int shared = 0;
 
-    own_context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
-    if (own_context == NULL) {
+    the_context =
+        context != NULL ? Py_NewRef(context) : qi_context_of_caller(st, &shared);
+    if (the_context == NULL) {
         return NULL;
     }
     if (nargs > 2) {
@@ -170,14 +174,14 @@ qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop, PyObject *callba
     own->st = st;
     own->when = 0;
     own->seq = 0;
-    own->flags = 0;
+    own->flags = shared ? QI_HANDLE_SHARED_CONTEXT : 0;
     QI_SLOT(st, h, callback) = Py_NewRef(callback);
-    QI_SLOT(st, h, context) = own_context;
+    QI_SLOT(st, h, context) = the_context;
     QI_SLOT(st, h, loop) = Py_NewRef(loop);
     QI_SLOT(st, h, source_traceback) = stack;
     if (tuple != NULL) {
         QI_SLOT(st, h, args) = tuple;
-        own->flags = QI_HANDLE_ARGS_TUPLE;
+        own->flags |= QI_HANDLE_ARGS_TUPLE;
         own->nargs = 3;
     }
     else {
@@ -196,7 +200,7 @@ qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop, PyObject *callba
     return h;
 
 fail:
-    Py_DECREF(own_context);
+    Py_DECREF(the_context);
     Py_XDECREF(tuple);
     Py_XDECREF(stack);
     return NULL;
@@ -246,9 +250,28 @@ call_with_args(qi_state *st, PyObject *h, PyObject *callback)
     return result;
 }
 
+/* Gives the handle a context of its own, if it shares one.  0 or -1. */
+static inline int
+own_context(qi_state *st, PyObject *h)
+{
+    struct qi_handle_own *own = qi_handle_own(st, h);
+
+    if (!(own->flags & QI_HANDLE_SHARED_CONTEXT)) {
+        return 0;
+    }
+    own->flags &= (uint8_t)~QI_HANDLE_SHARED_CONTEXT;
+    return qi_context_take(st, &QI_SLOT(st, h, context));
+}
+
 int
 qi_handle_call(qi_state *st, PyObject *h)
 {
+    /* Otherwise it is the user's, or stays with a handle that runs again. */
+    int ours = qi_handle_own(st, h)->flags & QI_HANDLE_SHARED_CONTEXT;
+
+    if (own_context(st, h) < 0) {
+        return -1;
+    }
     PyObject *context = Py_NewRef(QI_SLOT(st, h, context));
     PyObject *callback = QI_SLOT(st, h, callback);
     PyObject *result = NULL;
@@ -266,6 +289,9 @@ qi_handle_call(qi_state *st, PyObject *h)
     if (result != NULL) {
         Py_DECREF(result);
         r = 0;
+    }
+    if (ours) {
+        qi_context_give_back(st, context);
     }
 done:
     Py_DECREF(callback);
@@ -416,7 +442,12 @@ handle_when_method(PyObject *h, PyObject *Py_UNUSED(ignored))
 static PyObject *
 handle_get_context_method(PyObject *h, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *context = QI_SLOT(handle_state(h), h, context);
+    qi_state *st = handle_state(h);
+
+    if (own_context(st, h) < 0) {
+        return NULL;
+    }
+    PyObject *context = QI_SLOT(st, h, context);
     return Py_NewRef(context != NULL ? context : Py_None);
 }
 
@@ -518,7 +549,10 @@ handle_set_context(PyObject *h, PyObject *value, void *Py_UNUSED(closure))
                         "_context of a handle must be a contextvars.Context");
         return -1;
     }
-    Py_XSETREF(QI_SLOT(handle_state(h), h, context), Py_NewRef(value));
+    qi_state *st = handle_state(h);
+
+    qi_handle_own(st, h)->flags &= (uint8_t)~QI_HANDLE_SHARED_CONTEXT;
+    Py_XSETREF(QI_SLOT(st, h, context), Py_NewRef(value));
     return 0;
 }
 

@@ -10,7 +10,7 @@
  *   _args                    the only argument, the first of two, or a tuple
  *   _repr                    the second of two arguments, or the repr of a cancelled
  *                            handle in debug mode
- *   _context, _loop, _source_traceback   what the name says
+ *   _context, _loop, _source_traceback   what the name says; see contexts.h
  *   _cancelled, _scheduled, _when        nothing: see struct qi_handle_own
  *
  * so a handle with up to two arguments needs no tuple, and a timer no float object.
@@ -29,7 +29,8 @@ enum {
     QI_HANDLE_SCHEDULED = 1 << 1, /* a timer that is in the heap */
     QI_HANDLE_HAS_REPR = 1 << 2,  /* _repr holds a repr, not an argument */
     QI_HANDLE_TIMER = 1 << 4,     /* a TimerHandle */
-    QI_HANDLE_ARGS_TUPLE = 1 << 3 /* _args holds a tuple */
+    QI_HANDLE_ARGS_TUPLE = 1 << 3,    /* _args holds a tuple */
+    QI_HANDLE_SHARED_CONTEXT = 1 << 5 /* _context may be other handles', too */
 };
 
 /* Placed after the slots of asyncio.TimerHandle, in plain handles too: one offset. */
@@ -67,7 +68,7 @@ int qi_handle_init_types(PyObject *module, qi_state *st);
 /* Releases the memory kept for new handles. */
 void qi_handle_clear_free_list(qi_state *st);
 
-/* New handle, any thread with the GIL.  context NULL: a copy of the current one.
+/* New handle, any thread with the GIL.  context NULL: as the current one.
    debug: keeps the stack of the Python caller. */
 PyObject *qi_handle_new(qi_state *st, PyTypeObject *type, PyObject *loop,
                         PyObject *callback, PyObject *const *args, Py_ssize_t nargs,

@@ -21,7 +21,8 @@ qi_loop_clock(LoopObject *self)
     struct qi_host *host = self->host;
     int64_t ns =
         host != NULL && host->now_ns != NULL ? host->now_ns(host->impl) : qi_clock_ns();
-    return (double)ns * 1e-9;
+    self->latest = (double)ns * 1e-9;
+    return self->latest;
 }
 
 double

@@ -157,11 +157,13 @@ typedef struct loop_object {
     PyObject *interruption; /* exception that ended the run */
 
     /* pacing, see run.c */
-    double now;   /* last reading of the clock, seconds */
-    int clock_in; /* callbacks until the next reading */
+    double now;    /* reading of the clock that the callbacks are timed from, seconds */
+    double latest; /* last reading, by whatever */
+    int clock_in;  /* callbacks until the next reading */
     int clock_every;
     int quiet_polls;   /* polls in a row that found nothing */
     size_t since_poll; /* callbacks since the last poll */
+    double polled;     /* when that was */
 
     struct qi_statistics stats;
     struct qi_loop_view view;
@@ -208,7 +210,7 @@ void qi_loop_kick(LoopObject *self);
    -1 with KeyboardInterrupt or SystemExit still set. */
 int qi_loop_report_callback(LoopObject *self, PyObject *handle);
 
-/* time.monotonic() in C. */
+/* time.monotonic() in C; notes it as the latest reading. */
 double qi_loop_clock(LoopObject *self);
 
 /* loop.time() with its hook; -1 with an exception, or a negative clock. */

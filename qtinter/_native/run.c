@@ -17,10 +17,11 @@
  *
  * Two economies, neither visible in the order of callbacks:
  *   - while iterations are short and polls find nothing, phase 2 is done every
- *     POLL_EVERY callbacks instead of in each iteration: a poll costs as much as the
- *     callback that a chain of call_soon() runs between two of them;
+ *     POLL_EVERY callbacks or POLL_SECONDS instead of in each iteration: a poll costs as
+ *     much as the callback that a chain of call_soon() runs between two of them;
  *   - the clock is read every few callbacks while they are quick.
  */
+#include "contexts.h"
 #include "loop.h"
 #include "probe.h"
 
@@ -30,11 +31,13 @@
 #define MAX_EVENTS 128
 
 #define QUIET_POLLS 8       /* polls without an event before polling gets rarer */
-#define POLL_EVERY 64       /* callbacks between two polls then */
+#define POLL_EVERY 64       /* callbacks between two polls then, at most */
+#define POLL_SECONDS 100e-6 /* and time, as far as the clock is read */
 #define QUICK_SECONDS 2e-6  /* a callback this fast lets the clock rest */
 #define CLOCK_EVERY_MAX 8   /* callbacks between two readings, at most */
 #define TIMER_MARGIN 100e-6 /* a deadline this near is checked in every iteration */
 #define FAR_SECONDS 86400.0 /* asyncio's longest wait */
+#define NEVER INFINITY      /* the end of a batch that is not sliced */
 
 enum turn_result {
     TURN_ERROR = -1, /* exception set: the run is over */
@@ -227,6 +230,7 @@ poll_selector(LoopObject *self, SelectorObject *waiter, int block)
 
     self->stats.polls++;
     self->since_poll = 0;
+    self->polled = self->latest;
     self->view.mark = 0;
     if (block) {
         self->quiet_polls = 0;
@@ -407,7 +411,7 @@ pay_attention(LoopObject *self)
     return 0;
 }
 
-/* Runs what is left of the batch, until `end` (seconds) if that is positive. */
+/* Runs what is left of the batch, until `end` (seconds). */
 static enum turn_result
 run_batch(LoopObject *self, double end)
 {
@@ -435,7 +439,7 @@ run_batch(LoopObject *self, double end)
                 return TURN_MORE;
             }
         }
-        if (end > 0 && time_is_up(self, end)) {
+        if (time_is_up(self, end)) {
             self->stats.slices++;
             return TURN_MORE;
         }
@@ -450,6 +454,25 @@ read_clock(LoopObject *self)
 {
     self->now = qi_loop_clock(self);
     self->clock_in = self->clock_every;
+}
+
+/* Nothing is ready, and the loop may sleep. */
+static int
+is_idle(LoopObject *self)
+{
+    if (qi_loop_ready_len(self) != 0 || self->stopping) {
+        return 0;
+    }
+    qi_contexts_release(self->st); /* whose values may queue something as they go */
+    return qi_loop_ready_len(self) == 0;
+}
+
+/* Whether a poll that does not wait should be made now. */
+static int
+poll_is_due(LoopObject *self)
+{
+    return self->quiet_polls < QUIET_POLLS || self->since_poll >= POLL_EVERY
+           || self->latest - self->polled > POLL_SECONDS;
 }
 
 /* Phases 1 to 3 of a plain loop; sets the batch.  block: phase 2 may wait. */
@@ -474,20 +497,20 @@ begin_iteration(LoopObject *self, int block)
     if (self->timers.len > 0) {
         r = drop_cancelled_timers(self);
     }
-    if (r == 0 && block && qi_loop_ready_len(self) == 0 && !self->stopping) {
+    if (r == 0 && block && is_idle(self)) {
         r = arm_waiter(self);
         if (r == 0) {
             r = poll_waiter(self, 1);
         }
     }
-    else if (r == 0
-             && (self->quiet_polls < QUIET_POLLS || self->since_poll >= POLL_EVERY)) {
+    else if (r == 0 && poll_is_due(self)) {
         r = poll_waiter(self, 0);
     }
     if (r == 0 && self->timers.len > 0) {
-        /* A skipped poll leaves an old reading: good enough for far deadlines. */
+        /* An old reading is good enough for far deadlines.  One that was just computed
+           is not far from the latest. */
         if (self->since_poll == 0
-            || qi_timers_top(&self->timers)->when < self->now + TIMER_MARGIN) {
+            || qi_timers_top(&self->timers)->when < self->latest + TIMER_MARGIN) {
             read_clock(self);
         }
         r = queue_due_timers(self, self->now);
@@ -611,7 +634,7 @@ loop_run_once(LoopObject *self, PyObject *Py_UNUSED(ignored))
         r = begin_replaced_iteration(self, !hosted || selector_is_opaque(self));
     }
     if (r == 0) {
-        r = run_batch(self, 0) == TURN_ERROR ? -1 : 0;
+        r = run_batch(self, NEVER) == TURN_ERROR ? -1 : 0;
     }
     self->in_turn = was_in_turn;
     if (r < 0) {
@@ -901,6 +924,9 @@ give_turn(LoopObject *self)
             self->wake_requested = 1;
             self->host->wake(self->host->impl);
         }
+    }
+    if (result != TURN_MORE) {
+        qi_contexts_release(self->st); /* out of the turn: what this queues wakes it */
     }
 }
 
@@ -1283,7 +1309,7 @@ native_iteration(LoopObject *self)
     if (begin_iteration(self, 1) < 0) {
         return -1;
     }
-    return run_batch(self, 0) == TURN_ERROR ? -1 : 0;
+    return run_batch(self, NEVER) == TURN_ERROR ? -1 : 0;
 }
 
 static PyObject *
@@ -1311,6 +1337,7 @@ loop_run_native(LoopObject *self, PyObject *Py_UNUSED(ignored))
     if (QI_PROBED(self)) {
         qi_probe_loop_stopped(self);
     }
+    qi_contexts_release(self->st);
     if (r < 0 || raise_interruption(self) < 0) {
         return NULL;
     }

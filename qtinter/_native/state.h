@@ -40,6 +40,8 @@
     X(PyObject *, socket_transport)  /* asyncio's _SelectorSocketTransport */            \
     X(PyObject *, pipe_transport)    /* asyncio's _UnixReadPipeTransport */              \
     X(PyObject *, stream_receive)    /* see stream.c */                                  \
+    X(PyObject *, context_snapshot)  /* see contexts.c */                                \
+    X(PyObject *, context_spare)                                                         \
     X(PyObject *, str_buffer)                                                            \
     X(PyObject *, str_call_at)                                                           \
     X(PyObject *, str_callback)                                                          \
@@ -105,6 +107,7 @@ typedef struct {
     int handle_run_replaced; /* it was not asyncio's own */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
+    Py_ssize_t context_map;    /* offset of it in a Context, 0: unknown */
     char *stream_buffer;       /* owned; NULL until the first read, see stream.c */
     struct qi_probe *probe;    /* owned; NULL while nothing inspects, see probe.h */
     struct qi_probe *observed; /* the same, NULL at level 0 too */

@@ -8,6 +8,7 @@ import selectors
 import socket
 import sys
 import threading
+import time
 import weakref
 
 import pytest
@@ -898,6 +899,38 @@ def test_callbacks_from_threads_wake_the_loop(app, loop, mode):
     for first in (0, 100, 200):
         mine = [i for i in got if first <= i < first + 100]
         assert mine == sorted(mine), "in the order of the calls, per thread"
+
+
+def test_a_due_timer_runs_in_the_next_iteration_of_a_hot_chain(loop):
+    """Although the clock is not read for each quick callback, nor the kernel asked."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    trace, runs = [], 0
+
+    def chain():
+        nonlocal runs
+        runs += 1
+        if runs < 100:
+            loop.call_soon(chain)
+        else:
+            end = time.monotonic() + 0.002  # far more than the readings may be old
+            while time.monotonic() < end:
+                pass
+            far.send(b"x")
+            loop.call_later(0, trace.append, "timer")
+            loop.call_soon(first)
+
+    def first():
+        trace.append("first")
+        loop.call_soon(trace.append, "second")
+        loop.call_soon(loop.stop)
+
+    with near, far:
+        loop.add_reader(near, lambda: trace.append(near.recv(1)))
+        loop.call_soon(chain)
+        loop.run_forever()
+        loop.remove_reader(near)
+    assert trace == ["first", b"x", "timer", "second"]
 
 
 def test_async_generator_hooks_and_origin_tracking_are_restored(app, loop):
