@@ -779,8 +779,10 @@ def wait_until(true):
 
 
 def is_collected(reference):
-    """Collects first, each time: a collection that another thread has begun makes this one
-    return at once, and the thread's last references go while it ends.
+    """Collects first, each time.
+
+    A collection that another thread has begun makes this one return at once, and the
+    thread's last references go while it ends.
     """
     gc.collect()
     return reference() is None
