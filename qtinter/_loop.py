@@ -28,7 +28,7 @@ from asyncio import (
 )
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NoReturn
 
-from . import _core, _probe, _streams
+from . import _core, _probe, _streams, _tasks
 from ._interrupts import SignalListening
 
 if TYPE_CHECKING:
@@ -431,6 +431,9 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         if handle._source_traceback:
             context["source_traceback"] = handle._source_traceback
         self.call_exception_handler(context)
+
+    def _run_queued_step(self, task: Any) -> None:
+        _tasks.run_queued_step(self, task)
 
     def _run_timed(self, handle: Any) -> None:
         """Debug mode: run a callback and report it when it took long."""

@@ -7,6 +7,8 @@ How a call goes (the path of the default options)::
              a running loop,                          first step runs here,
              the right one?                           inside the emission
 
+in slot_call.c if everything is as usual, otherwise in _Slot.called().
+
 A plain callable is wrapped in a plain function, which bindings hold strongly when it is
 connected, and which becomes a method (held weakly) when it is defined in a class.  A
 bound method gets a relay (see _relay.py), which lives and is compared like the method.
@@ -25,7 +27,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
-from . import _hosts, _probe
+from . import _core, _hosts, _probe
 from ._relay import Relay, relay_for, relays_of, unbind
 from ._tasks import run_task
 
@@ -45,9 +47,6 @@ _T = TypeVar("_T")
 _OVERLAPS = ("allow", "drop", "restart", "queue")
 
 _PACKAGE = __name__.partition(".")[0]
-
-# Of these nothing is lent by a binding; most signals carry nothing else.
-_PLAIN_TYPES = frozenset((bool, int, float, str, bytes, type(None)))
 
 # asyncio holds tasks weakly: these are the pending tasks of all slots.
 _live: set[Any] = set()
@@ -195,35 +194,14 @@ def get_positional_parameter_count(fn: Callable[..., Any]) -> int:
 
 def _make_function(slot: _Slot, fn: Any) -> Callable[..., Any]:
     """Returns the function that starts an invocation of `slot`: the hot path."""
-    original, limit, runner = slot.fn, slot.limit, slot.runner
-    finished, failed = slot.finished, slot.failed
-    simple = slot.is_simple
+    call = _core.SlotCall(
+        slot, slot.fn, slot.limit, slot.is_simple, slot.called, _copy, _live
+    )
+    slot.finished = call.finished
+    start = call.start
 
     def wrapper(*args: Any) -> Any:
-        loop = _get_running_loop()
-        if loop is None or (slot.home is not None and slot.home() is not loop):
-            loop = slot.redirect(loop, args)
-            if loop is None:
-                return None
-        for arg in args:
-            if type(arg) not in _PLAIN_TYPES:
-                args = _copy(args)
-                break
-        if not simple or _probe.active is not None:
-            return slot.start(loop, args)
-        try:
-            if limit >= 0:
-                args = args[:limit]
-            task = runner(original(*args))
-        except BaseException as exc:
-            return failed(loop, args, exc)
-        if task.done():
-            if getattr(task, "_log_traceback", False):
-                slot.report_later(task, _sender_of_call())
-        else:
-            _live.add(task)
-            task.add_done_callback(finished)
-        return task
+        return start(args)
 
     slot.wrapper = weakref.ref(wrapper)
     if fn is not None:
@@ -432,6 +410,7 @@ class _Slot:
         self.home = _running_home()
         self.wrapper: Any = None
         self.group = _Group()
+        self.finished: Any = None  # the done callback of an invocation
         self.made_at = _line_of_user()
         self.is_simple = (
             self.overlap == "allow"
@@ -450,6 +429,18 @@ class _Slot:
         return self.name or getattr(self.fn, "__qualname__", None) or repr(self.fn)
 
     # --- starting
+
+    def called(self, args: tuple[Any, ...]) -> Any:
+        """Does what an emission with these arguments asks for; returns the task.
+
+        This is all of it, but most emissions are dealt with in slot_call.c.
+        """
+        loop = _get_running_loop()
+        if loop is None or (self.home is not None and self.home() is not loop):
+            loop = self.redirect(loop, args)
+            if loop is None:
+                return None
+        return self.start(loop, _copy(args))
 
     def start(self, loop: Any, args: tuple[Any, ...]) -> Any:
         """Starts an invocation as the options say; returns its task."""
@@ -476,8 +467,7 @@ class _Slot:
                 observer.slot_started(record, loop, task)
         done = getattr(task, "done", None)
         if done is not None and done():
-            if getattr(task, "_log_traceback", False):
-                self.report_later(task, _sender_of_call())
+            self.ended_at_once(task)
             return task
         _live.add(task)
         group.tasks.append(task)
@@ -565,13 +555,10 @@ class _Slot:
 
     # --- ending
 
-    def finished(self, task: Any) -> None:
-        """Done callback of an invocation."""
-        _live.discard(task)
-        if task.cancelled():
-            return
+    def ended_at_once(self, task: Any) -> None:
+        """The invocation ended within the emission, whose sender is still known."""
         if getattr(task, "_log_traceback", False):
-            self.report_later(task)
+            self.report_later(task, _sender_of_call())
 
     def report_later(self, task: Any, sender: Any = None) -> None:
         """Reports the failure of a task unless somebody retrieves it first.

@@ -1,8 +1,9 @@
 """run_task: a task whose first step runs before the call returns.
 
-asyncio offers this from Python 3.12 on (``eager_start``).  Elsewhere, and under a task
-factory, the task is created as asyncio does it, the handle of its first step is taken
-back from the loop, and the step is run here.
+Our loops do this in C (first_step.c).  On another loop, asyncio does it from Python
+3.12 on (``eager_start``); before, and under a task factory, the task is created as
+asyncio does it, the handle of its first step is taken back from the loop, and the step
+is run here.
 """
 
 from __future__ import annotations
@@ -77,71 +78,53 @@ def run_task(
         raise RuntimeError(
             "cannot call run_task from a running task when allow_task_nesting is False"
         )
-    try:
-        loop._hold_turns()  # type: ignore[attr-defined]
-    except AttributeError:  # another loop
-        return _run_task(loop, coro, name, context)
-    try:
-        return _run_task(loop, coro, name, context)
-    finally:
-        loop._let_turns_go()  # type: ignore[attr-defined]
-
-
-def _run_task(
-    loop: asyncio.AbstractEventLoop,
-    coro: Coroutine[Any, Any, _T],
-    name: str | None,
-    context: Context | None,
-) -> asyncio.Task[_T]:
     factory = loop.get_task_factory()
     if factory is not None and factory is not _EAGER_TASK_FACTORY:
-        return _run_captured_task(loop, loop.create_task, coro, name, context)
-    if _HAS_EAGER_START:
-        return _run_eager_task(loop, coro, name, context)
-    return _run_plain_task(loop, coro, name, context)
-
-
-def _run_eager_task(
-    loop: asyncio.AbstractEventLoop,
-    coro: Coroutine[Any, Any, _T],
-    name: str | None,
-    context: Context | None,
-) -> asyncio.Task[_T]:
-    # Allocated apart from its initialisation: if the step raises KeyboardInterrupt,
-    # the task is still at hand and can be kept from reporting it a second time.
-    task: Any = _new_task(asyncio.Task)
-    how = {"loop": loop, "name": name, "context": context, "eager_start": True}
+        return _run_made_task(loop, coro, name, context)
     try:
-        if _probe.active is None:
-            task.__init__(coro, **how)
-        else:
-            begin = functools.partial(task.__init__, coro, **how)
-            _core.inspect_step(loop, task, coro, begin)
-    except (KeyboardInterrupt, SystemExit):
-        task._log_traceback = False
-        raise
-    return task  # type: ignore[no-any-return]
-
-
-def _run_plain_task(
-    loop: Any, coro: Coroutine[Any, Any, _T], name: str | None, context: Context | None
-) -> asyncio.Task[_T]:
-    try:
-        take_newest = loop._pop_last_ready
-    except AttributeError:
+        start = loop._start_task  # type: ignore[attr-defined]
+    except AttributeError:  # another loop
+        if _HAS_EAGER_START:
+            return _run_eager_task(loop, coro, name, context)
         return _run_captured_task(loop, asyncio.Task, coro, name, context)
-    task: Any = asyncio.Task(coro, loop=loop, **_keywords(name, context))
-    handle = take_newest(task)
-    if handle is not None:
-        _run_first_step(loop, task, handle._context.run, handle._callback)
-        return task  # type: ignore[no-any-return]
-    # Another thread has queued something meanwhile.
+    return start(coro, name, context)  # type: ignore[no-any-return]
+
+
+def run_queued_step(loop: Any, task: Any) -> None:
+    """Runs the first step of a task, whose handle is somewhere in the ready queue."""
     for handle in reversed(tuple(loop._ready)):
         if getattr(handle._callback, "__self__", None) is task:
             run, step = handle._context.run, handle._callback
             handle.cancel()
             _run_first_step(loop, task, run, step)
             break
+
+
+def _run_made_task(
+    loop: Any, coro: Coroutine[Any, Any, _T], name: str | None, context: Context | None
+) -> asyncio.Task[_T]:
+    """Has the loop's task factory make the task."""
+    try:
+        loop._hold_turns()
+    except AttributeError:  # another loop
+        return _run_captured_task(loop, loop.create_task, coro, name, context)
+    try:
+        return _run_captured_task(loop, loop.create_task, coro, name, context)
+    finally:
+        loop._let_turns_go()
+
+
+def _run_eager_task(
+    loop: Any, coro: Coroutine[Any, Any, _T], name: str | None, context: Context | None
+) -> asyncio.Task[_T]:
+    # Allocated apart from its initialisation: if the step raises KeyboardInterrupt,
+    # the task is still at hand and can be kept from reporting it a second time.
+    task: Any = _new_task(asyncio.Task)
+    try:
+        task.__init__(coro, loop=loop, name=name, context=context, eager_start=True)
+    except (KeyboardInterrupt, SystemExit):
+        task._log_traceback = False
+        raise
     return task  # type: ignore[no-any-return]
 
 

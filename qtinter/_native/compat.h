@@ -221,6 +221,10 @@ qi_current_frame(void)
     return PyEval_GetFrame();
 }
 
+/* What asyncio.Task() can be given. */
+#define QI_TASKS_HAVE_NAMES (PY_VERSION_HEX >= 0x03080000)
+#define QI_TASKS_START_EAGERLY (PY_VERSION_HEX >= 0x030C0000)
+
 /* The calling thread's current contextvars.Context, borrowed; NULL while it has none. */
 static inline PyObject *
 qi_current_context(void)

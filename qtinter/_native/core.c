@@ -12,6 +12,7 @@
 #endif
 #include "process.h"
 #include "selector.h"
+#include "slot_call.h"
 #include "state.h"
 #include "stream.h"
 
@@ -68,12 +69,16 @@ import_objects(qi_state *st)
         {&st->format_helpers, "asyncio", "format_helpers"},
         {&st->futures, "asyncio", "futures"},
         {&st->tasks, "asyncio", "tasks"},
+        {&st->get_running_loop, "asyncio", "_get_running_loop"},
         {&st->SelectorKey, "selectors", "SelectorKey"},
         {&st->deque, "collections", "deque"},
         {&st->heappush, "heapq", "heappush"},
         {&st->selector_loop, "asyncio.selector_events", "BaseSelectorEventLoop"},
         {&st->socket_transport, "asyncio.selector_events", "_SelectorSocketTransport"},
         {&st->socket_type, "socket", "socket"},
+#if !QI_TASKS_START_EAGERLY
+        {&st->current_tasks, "asyncio.tasks", "_current_tasks"},
+#endif
     };
 
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
@@ -131,6 +136,7 @@ intern_strings(qi_state *st)
         PyObject **slot;
         const char *text;
     } strings[] = {
+        {&st->str_add_done_callback, "add_done_callback"},
         {&st->str_buffer, "_buffer"},
         {&st->str_call_at, "call_at"},
         {&st->str_callback, "_callback"},
@@ -139,16 +145,26 @@ intern_strings(qi_state *st)
         {&st->str_context, "context"},
         {&st->str_data_received, "data_received"},
         {&st->str_empty_waiter, "_empty_waiter"},
+        {&st->str_done, "done"},
+        {&st->str_eager_start, "eager_start"},
+        {&st->str_ended_at_once, "ended_at_once"},
         {&st->str_eof, "_eof"},
+        {&st->str_failed, "failed"},
         {&st->str_fatal_error, "_fatal_error"},
+        {&st->str_finished, "finished"},
         {&st->str_fileno, "_fileno"},
+        {&st->str_home, "home"},
+        {&st->str_log_traceback, "_log_traceback"},
+        {&st->str_loop, "loop"},
         {&st->str_max_size, "max_size"},
+        {&st->str_name, "name"},
         {&st->str_process_events, "_process_events"},
         {&st->str_protocol, "_protocol"},
         {&st->str_read_ready, "_read_ready"},
         {&st->str_read_ready_cb, "_read_ready_cb"},
         {&st->str_read_ready_data, "_read_ready__data_received"},
         {&st->str_read_ready_eof, "_read_ready__on_eof"},
+        {&st->str_report_later, "report_later"},
         {&st->str_run, "_run"},
         {&st->str_run_once, "_run_once"},
         {&st->str_scheduled, "_scheduled"},
@@ -156,6 +172,8 @@ intern_strings(qi_state *st)
         {&st->str_selector, "_selector"},
         {&st->str_self, "__self__"},
         {&st->str_sock, "_sock"},
+        {&st->str_task, "Task"},
+        {&st->str_task_factory, "_task_factory"},
         {&st->str_time, "time"},
         {&st->str_timer_handle_cancelled, "_timer_handle_cancelled"},
         {&st->str_when, "_when"},
@@ -188,7 +206,7 @@ core_exec(PyObject *module)
     if (intern_strings(st) < 0 || import_objects(st) < 0 || find_stdlib_selectors(st) < 0
         || qi_contexts_init(st) < 0 || qi_handle_init_types(module, st) < 0
         || qi_selector_init_type(module, st) < 0 || qi_loop_init_type(module, st) < 0
-        || qi_stream_init(module, st) < 0) {
+        || qi_slot_call_init_type(module, st) < 0 || qi_stream_init(module, st) < 0) {
         return -1;
     }
 #ifdef QI_WITH_INSPECT

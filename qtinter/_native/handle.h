@@ -26,9 +26,9 @@
 
 enum {
     QI_HANDLE_CANCELLED = 1 << 0,
-    QI_HANDLE_SCHEDULED = 1 << 1, /* a timer that is in the heap */
-    QI_HANDLE_HAS_REPR = 1 << 2,  /* _repr holds a repr, not an argument */
-    QI_HANDLE_TIMER = 1 << 4,     /* a TimerHandle */
+    QI_HANDLE_SCHEDULED = 1 << 1,     /* a timer that is in the heap */
+    QI_HANDLE_HAS_REPR = 1 << 2,      /* _repr holds a repr, not an argument */
+    QI_HANDLE_TIMER = 1 << 4,         /* a TimerHandle */
     QI_HANDLE_ARGS_TUPLE = 1 << 3,    /* _args holds a tuple */
     QI_HANDLE_SHARED_CONTEXT = 1 << 5 /* _context may be other handles', too */
 };

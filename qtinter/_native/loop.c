@@ -5,6 +5,8 @@
  * an attribute is harmless from any.
  */
 #include "loop.h"
+
+#include "first_step.h"
 #include "probe.h"
 
 #include <math.h>
@@ -788,6 +790,7 @@ qi_loop_init_type(PyObject *module, qi_state *st)
         return -1;
     }
     if (add_methods(st->LoopType, qi_queue_methods) < 0
+        || add_methods(st->LoopType, qi_first_step_methods) < 0
         || add_methods(st->LoopType, qi_call_methods) < 0
         || add_methods(st->LoopType, qi_run_methods) < 0
         || add_methods(st->LoopType, qi_io_methods) < 0

@@ -247,6 +247,11 @@ int qi_loop_reclaim_scheduled(LoopObject *self);
 /* Number of entries in the ready queue, wherever it is. */
 Py_ssize_t qi_loop_ready_len(LoopObject *self);
 
+/* Takes the newest handle out of the ready queue if it is ours and its callback is a
+   method of owner; it need not be, because other threads queue handles too.  0 with
+   *ret_handle owned or NULL, or -1. */
+int qi_loop_take_newest(LoopObject *self, PyObject *owner, PyObject **ret_handle);
+
 /* A timer handle in the heap is being cancelled.  0 or -1. */
 int qi_loop_timer_cancelled(LoopObject *self, PyObject *handle);
 
@@ -268,6 +273,9 @@ int qi_check_context(const char *function, PyObject *value, PyObject **ret_conte
 /*--- run.c ---*/
 
 extern PyMethodDef qi_run_methods[];
+
+/* A step that outer_steps counts is over: turns go on after the outermost one. */
+void qi_loop_step_over(LoopObject *self);
 
 /* Releases the host; a host that belongs to another thread releases itself there when it
    is called next, because its Qt objects must not be deleted from here. */

@@ -296,18 +296,13 @@ loop_add_callback(LoopObject *self, PyObject *handle)
     Py_RETURN_NONE;
 }
 
-/* Whether the callback of a handle is a method of owner, or made like one.  0 also
-   when it cannot be told. */
+/* Whether callback is a method of owner; 0 when it cannot be told. */
 static int
-is_bound_to(LoopObject *self, PyObject *handle, PyObject *owner)
+is_bound_to(LoopObject *self, PyObject *callback, PyObject *owner)
 {
-    PyObject *callback = PyObject_GetAttr(handle, self->st->str_callback);
-    PyObject *bound = NULL;
+    PyObject *bound =
+        callback == NULL ? NULL : PyObject_GetAttr(callback, self->st->str_self);
 
-    if (callback != NULL) {
-        bound = PyObject_GetAttr(callback, self->st->str_self);
-        Py_DECREF(callback);
-    }
     if (bound == NULL) {
         PyErr_Clear();
         return 0;
@@ -316,32 +311,33 @@ is_bound_to(LoopObject *self, PyObject *handle, PyObject *owner)
     return bound == owner;
 }
 
-/* The newest handle, taken out, if its callback is bound to owner; otherwise None.  It
-   need not be, because other threads queue handles too. */
-static PyObject *
-loop_pop_last_ready(LoopObject *self, PyObject *owner)
+int
+qi_loop_take_newest(LoopObject *self, PyObject *owner, PyObject **ret_handle)
 {
     struct qi_ready *ready = &self->ready;
     int reclaimed = qi_loop_reclaim_ready(self);
 
-    if (reclaimed < 0) {
-        return NULL;
+    *ret_handle = NULL;
+    if (reclaimed <= 0 || ready->len == 0) {
+        return reclaimed < 0 ? -1 : 0;
     }
-    if (reclaimed == 0 || ready->len == 0) {
-        Py_RETURN_NONE;
+    PyObject *handle = (PyObject *)qi_ready_at(ready, ready->len - 1);
+    if (!qi_is_handle(self->st, handle)) {
+        return 0;
     }
-    PyObject *handle = Py_NewRef((PyObject *)qi_ready_at(ready, ready->len - 1));
-    int found = is_bound_to(self, handle, owner);
+    Py_INCREF(handle);
+    int found = is_bound_to(self, QI_SLOT(self->st, handle, callback), owner);
     if (!found || self->ready_out != NULL || ready->len == 0
         || qi_ready_at(ready, ready->len - 1) != handle) {
         Py_DECREF(handle);
-        Py_RETURN_NONE;
+        return 0;
     }
     Py_DECREF((PyObject *)qi_ready_pop_last(ready)); /* we hold one of our own */
     if (self->batch_left > ready->len) {
         self->batch_left = ready->len;
     }
-    return handle;
+    *ret_handle = handle;
+    return 0;
 }
 
 /*********** cancelled timers ***********/
@@ -404,7 +400,6 @@ loop_set_cancelled_count(LoopObject *self, PyObject *value, void *Py_UNUSED(clos
 PyMethodDef qi_queue_methods[] = {
     {"_add_callback", (PyCFunction)loop_add_callback, METH_O, NULL},
     {"_timer_handle_cancelled", (PyCFunction)loop_timer_handle_cancelled, METH_O, NULL},
-    {"_pop_last_ready", (PyCFunction)loop_pop_last_ready, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1382,8 +1382,8 @@ loop_hold_turns(LoopObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-static PyObject *
-loop_let_turns_go(LoopObject *self, PyObject *Py_UNUSED(ignored))
+void
+qi_loop_step_over(LoopObject *self)
 {
     self->outer_steps--;
     if (self->outer_steps == 0 && self->watch_paused && !self->in_turn
@@ -1391,6 +1391,12 @@ loop_let_turns_go(LoopObject *self, PyObject *Py_UNUSED(ignored))
         resume_watch(self);
         qi_loop_kick(self); /* for what became due meanwhile */
     }
+}
+
+static PyObject *
+loop_let_turns_go(LoopObject *self, PyObject *Py_UNUSED(ignored))
+{
+    qi_loop_step_over(self);
     Py_RETURN_NONE;
 }
 

@@ -33,7 +33,9 @@
     X(PyObject *, write_to_self)     /* its _write_to_self */                            \
     X(PyObject *, stdlib_selectors)  /* selectors.SelectSelector and so on, a tuple */   \
     X(PyObject *, tasks)             /* asyncio.tasks */                                 \
+    X(PyObject *, current_tasks)     /* by loop; NULL from 3.12 on */                    \
     X(PyObject *, create_task)       /* asyncio's BaseEventLoop.create_task */           \
+    X(PyObject *, get_running_loop)  /* asyncio._get_running_loop */                     \
     X(PyObject *, loop_kwnames)      /* ("loop",) */                                     \
     X(PyObject *, loop_name_kwnames) /* ("loop", "name") */                              \
     X(PyObject *, socket_type)       /* socket.socket */                                 \
@@ -42,6 +44,7 @@
     X(PyObject *, stream_receive)    /* see stream.c */                                  \
     X(PyObject *, context_snapshot)  /* see contexts.c */                                \
     X(PyObject *, context_spare)                                                         \
+    X(PyObject *, str_add_done_callback)                                                 \
     X(PyObject *, str_buffer)                                                            \
     X(PyObject *, str_call_at)                                                           \
     X(PyObject *, str_callback)                                                          \
@@ -50,16 +53,26 @@
     X(PyObject *, str_context)                                                           \
     X(PyObject *, str_data_received)                                                     \
     X(PyObject *, str_empty_waiter)                                                      \
+    X(PyObject *, str_done)                                                              \
+    X(PyObject *, str_eager_start)                                                       \
+    X(PyObject *, str_ended_at_once)                                                     \
     X(PyObject *, str_eof)                                                               \
+    X(PyObject *, str_failed)                                                            \
     X(PyObject *, str_fatal_error)                                                       \
+    X(PyObject *, str_finished)                                                          \
     X(PyObject *, str_fileno)                                                            \
+    X(PyObject *, str_home)                                                              \
+    X(PyObject *, str_log_traceback)                                                     \
+    X(PyObject *, str_loop)                                                              \
     X(PyObject *, str_max_size)                                                          \
+    X(PyObject *, str_name)                                                              \
     X(PyObject *, str_process_events)                                                    \
     X(PyObject *, str_protocol)                                                          \
     X(PyObject *, str_read_ready)                                                        \
     X(PyObject *, str_read_ready_cb)                                                     \
     X(PyObject *, str_read_ready_data)                                                   \
     X(PyObject *, str_read_ready_eof)                                                    \
+    X(PyObject *, str_report_later)                                                      \
     X(PyObject *, str_run)                                                               \
     X(PyObject *, str_run_once)                                                          \
     X(PyObject *, str_scheduled)                                                         \
@@ -67,6 +80,8 @@
     X(PyObject *, str_selector)                                                          \
     X(PyObject *, str_self)                                                              \
     X(PyObject *, str_sock)                                                              \
+    X(PyObject *, str_task)                                                              \
+    X(PyObject *, str_task_factory)                                                      \
     X(PyObject *, str_time)                                                              \
     X(PyObject *, str_timer_handle_cancelled)                                            \
     X(PyObject *, str_when)                                                              \

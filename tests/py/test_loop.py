@@ -403,23 +403,6 @@ def test_queues_modified_while_running(app, loop, mode):
     assert ran == [2, "after"]
 
 
-def test_pop_last_ready(loop):
-    """Takes the newest handle, if it is a call of a method of that object."""
-    ran = []
-    assert loop._pop_last_ready(ran) is None
-    first, second = loop.call_soon(ran.clear), loop.call_soon(ran.clear)
-    third = loop.call_soon([].clear)
-    assert loop._pop_last_ready(ran) is None
-    assert loop._pop_last_ready(third._callback.__self__) is third
-    assert loop._pop_last_ready(ran) is second
-    held = loop._ready
-    assert loop._pop_last_ready(ran) is None
-    assert list(held) == [first]
-    del held
-    assert loop._pop_last_ready(ran) is first
-    assert loop._pop_last_ready(ran) is None
-
-
 def test_wrong_queues_are_refused_or_fail_when_used(loop):
     with pytest.raises(TypeError):
         loop._scheduled = ()

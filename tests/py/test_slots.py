@@ -12,7 +12,7 @@ import weakref
 import pytest
 
 import qtinter
-from qtinter import asyncslot
+from qtinter import _core, asyncslot
 from qtinter._tasks import coroutine_of
 
 
@@ -1125,3 +1125,83 @@ def test_a_slot_does_not_keep_its_loop(app):
     gc.collect()
     assert loop() is None
     assert callable(wrapper)
+
+
+# --- the hot path in C ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (1,),
+        (None, None, "1", True, None, None, set()),
+        (None, None, 1, True, None, None, []),
+        (None, None, 1 << 80, True, None, None, set()),
+    ],
+)
+def test_a_slot_call_checks_what_it_is_made_of(arguments):
+    with pytest.raises((TypeError, OverflowError)):
+        _core.SlotCall(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [None, [], 1, ([],)])
+def test_a_slot_call_takes_a_tuple(arguments, run_attached):
+    async def main():
+        started = []
+        call = _core.SlotCall(
+            None, started.append, 1, False, started.append, tuple, set()
+        )
+        if type(arguments) is tuple:
+            call.start(arguments)
+            assert started == [arguments]
+        else:
+            with pytest.raises(TypeError, match="tuple"):
+                call.start(arguments)
+
+    run_attached(main())
+
+
+def test_any_argument_is_copied_or_passed(qt, emitter, run_attached):
+    class Text(str):
+        pass
+
+    values = [Text("a"), object(), [1], None, True, 1.5, b"x", emitter]
+
+    async def main():
+        got = []
+
+        @asyncslot
+        async def slot(value):
+            got.append(value)
+            await asyncio.sleep(0)
+
+        emitter.any.connect(slot)
+        for value in values:
+            emitter.any.emit(value)
+        await asyncio.sleep(0)
+        assert all(a is b for a, b in zip(got, values))
+        assert len(got) == len(values)
+
+    run_attached(main())
+
+
+@pytest.mark.parametrize("at", ["call", "first step"])
+def test_interrupts_of_a_slot_stop_the_loop(qt, emitter, app, at):
+    """Also of the hot path: KeyboardInterrupt before the first suspension."""
+
+    def slot():
+        if at == "call":
+            raise KeyboardInterrupt
+        return interrupted()
+
+    async def interrupted():
+        raise KeyboardInterrupt
+
+    async def main():
+        emitter.none.connect(asyncslot(slot))
+        asyncio.get_running_loop().call_soon(emitter.none.emit)
+        await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        qtinter.run(main())

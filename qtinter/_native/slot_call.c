@@ -1,0 +1,315 @@
+/*
+ * slot_call.c - the hot path of asyncslot: from an emission to a task.
+ *
+ * SlotCall holds what the wrapper of one asyncslot needs.  start(args) does what
+ * qtinter/_slots.py describes for the case that nearly every emission is: a running loop
+ * of ours and of this slot, no task factory, no options, nothing inspects.  Everything
+ * else is left to `general`, a Python function.
+ */
+#include "slot_call.h"
+
+#include "first_step.h"
+#include "probe.h"
+
+typedef struct {
+    PyObject_HEAD
+    qi_state *st;       /* borrowed: the type keeps the module alive */
+    PyObject *slot;     /* with the attributes home, failed(), report_later() */
+    PyObject *function; /* makes the coroutine */
+    PyObject *general;  /* general(args) */
+    PyObject *copy;     /* copy(args): without values that a binding only lends */
+    PyObject *live;     /* set of the pending tasks of all slots */
+    Py_ssize_t limit;   /* of arguments; -1: none */
+    int simple;         /* no option is in use */
+} SlotCallObject;
+
+/*--- the conditions ---*/
+
+/* The loop that runs on this thread, if the slot may run in it and it is ours; NULL
+   without an exception otherwise. */
+static PyObject *
+own_running_loop(SlotCallObject *self)
+{
+    qi_state *st = self->st;
+    PyObject *loop = PyObject_CallNoArgs(st->get_running_loop);
+    PyObject *home = NULL;
+    PyObject *home_loop = NULL;
+    int fits = 0;
+
+    if (loop == NULL || !PyObject_TypeCheck(loop, st->LoopType)) {
+        goto done;
+    }
+    home = PyObject_GetAttr(self->slot, st->str_home);
+    if (home == Py_None) {
+        fits = 1;
+    }
+    else if (home != NULL && PyWeakref_Check(home)) {
+        fits = PyWeakref_GetRef(home, &home_loop) > 0 && home_loop == loop;
+    }
+done:
+    Py_XDECREF(home);
+    Py_XDECREF(home_loop);
+    if (!fits) {
+        PyErr_Clear();
+        Py_CLEAR(loop);
+    }
+    return loop;
+}
+
+/* Of these nothing is lent, and most signals carry nothing else. */
+static int
+are_plain(PyObject *args)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
+        PyObject *arg = PyTuple_GET_ITEM(args, i);
+        if (!PyBool_Check(arg) && !PyLong_CheckExact(arg) && !PyFloat_CheckExact(arg)
+            && !PyUnicode_CheckExact(arg) && !PyBytes_CheckExact(arg) && arg != Py_None) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int
+has_task_factory(qi_state *st, PyObject *loop)
+{
+    PyObject *factory = PyObject_GetAttr(loop, st->str_task_factory);
+    int has = factory != Py_None;
+
+    Py_XDECREF(factory);
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+    }
+    return has;
+}
+
+/*--- the invocation ---*/
+
+static PyObject *
+call_function(SlotCallObject *self, PyObject *args)
+{
+    Py_ssize_t nargs = PyTuple_GET_SIZE(args);
+
+    if (self->limit >= 0 && self->limit < nargs) {
+        nargs = self->limit;
+    }
+    return PyObject_Vectorcall(self->function, ((PyTupleObject *)args)->ob_item,
+                               (size_t)nargs, NULL);
+}
+
+/* An exception is set that prevented the task. */
+static PyObject *
+fail(SlotCallObject *self, PyObject *loop, PyObject *args)
+{
+    PyObject *exc = qi_take_exception();
+    PyObject *result = PyObject_CallMethodObjArgs(self->slot, self->st->str_failed, loop,
+                                                  args, exc, NULL);
+    Py_XDECREF(exc);
+    return result;
+}
+
+/* Whether the task, which is done, has an exception that nobody has retrieved; not if it
+   was cancelled.  1, 0, or -1. */
+static int
+has_failed(qi_state *st, PyObject *task)
+{
+    PyObject *failed = PyObject_GetAttr(task, st->str_log_traceback);
+
+    if (failed == NULL) { /* not asyncio's */
+        PyErr_Clear();
+        return 0;
+    }
+    int r = PyObject_IsTrue(failed);
+    Py_DECREF(failed);
+    return r;
+}
+
+/* Keeps the task alive until it is done, or reports it if it has failed already. */
+static int
+look_after(SlotCallObject *self, PyObject *task)
+{
+    qi_state *st = self->st;
+    PyObject *done = PyObject_CallMethodObjArgs(task, st->str_done, NULL);
+    PyObject *finished = NULL;
+    PyObject *r = NULL;
+
+    if (done == NULL) {
+        return -1;
+    }
+    if (done == Py_True) {
+        int failed = has_failed(st, task);
+        r = failed < 0    ? NULL
+            : failed == 0 ? Py_NewRef(Py_None)
+                          : PyObject_CallMethodObjArgs(self->slot, st->str_ended_at_once,
+                                                       task, NULL);
+    }
+    else if (PySet_Add(self->live, task) == 0) {
+        finished = PyObject_GetAttr((PyObject *)self, st->str_finished);
+        r = finished == NULL ? NULL
+                             : PyObject_CallMethodObjArgs(task, st->str_add_done_callback,
+                                                          finished, NULL);
+    }
+    Py_DECREF(done);
+    Py_XDECREF(finished);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+static PyObject *
+slot_call_start(SlotCallObject *self, PyObject *args)
+{
+    qi_state *st = self->st;
+    PyObject *loop = NULL;
+    PyObject *task = NULL;
+
+    if (!PyTuple_CheckExact(args)) {
+        PyErr_SetString(PyExc_TypeError, "start() takes a tuple");
+        return NULL;
+    }
+    if (self->simple && st->probe == NULL) {
+        loop = own_running_loop(self);
+    }
+    if (loop == NULL || has_task_factory(st, loop)) {
+        Py_XDECREF(loop);
+        return PyObject_CallFunctionObjArgs(self->general, args, NULL);
+    }
+    args = are_plain(args) ? Py_NewRef(args)
+                           : PyObject_CallFunctionObjArgs(self->copy, args, NULL);
+    PyObject *coro = args == NULL ? NULL : call_function(self, args);
+    if (coro != NULL) {
+        task = qi_loop_start_task((LoopObject *)loop, coro, NULL, NULL);
+        Py_DECREF(coro);
+    }
+    if (task == NULL) {
+        task = fail(self, loop, args != NULL ? args : st->empty_tuple);
+    }
+    else if (look_after(self, task) < 0) {
+        Py_CLEAR(task);
+    }
+    Py_XDECREF(args);
+    Py_DECREF(loop);
+    return task;
+}
+
+/* Done callback of an invocation. */
+static PyObject *
+slot_call_finished(SlotCallObject *self, PyObject *task)
+{
+    qi_state *st = self->st;
+
+    if (PySet_Discard(self->live, task) < 0) {
+        return NULL;
+    }
+    int failed = has_failed(st, task);
+    if (failed < 0) {
+        return NULL;
+    }
+    if (failed > 0) {
+        return PyObject_CallMethodObjArgs(self->slot, st->str_report_later, task, NULL);
+    }
+    Py_RETURN_NONE;
+}
+
+/*--- the type ---*/
+
+static int
+slot_call_traverse(SlotCallObject *self, visitproc visit, void *arg)
+{
+    QI_VISIT_TYPE(self);
+    Py_VISIT(self->slot);
+    Py_VISIT(self->function);
+    Py_VISIT(self->general);
+    Py_VISIT(self->copy);
+    Py_VISIT(self->live);
+    return 0;
+}
+
+static int
+slot_call_clear(SlotCallObject *self)
+{
+    Py_CLEAR(self->slot);
+    Py_CLEAR(self->function);
+    Py_CLEAR(self->general);
+    Py_CLEAR(self->copy);
+    Py_CLEAR(self->live);
+    return 0;
+}
+
+static void
+slot_call_dealloc(SlotCallObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    (void)slot_call_clear(self);
+    type->tp_free(self);
+    qi_release_type(type, (destructor)slot_call_dealloc);
+}
+
+/* SlotCall(slot, function, limit, simple, general, copy, live) */
+static PyObject *
+slot_call_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *slot, *function, *general, *copy, *live;
+    Py_ssize_t limit;
+    int simple;
+
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0) {
+        PyErr_SetString(PyExc_TypeError, "SlotCall() takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "OOnpOOO!:SlotCall", &slot, &function, &limit, &simple,
+                          &general, &copy, &PySet_Type, &live)) {
+        return NULL;
+    }
+    SlotCallObject *self = (SlotCallObject *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->st = qi_state_of_type(type);
+        self->slot = Py_NewRef(slot);
+        self->function = Py_NewRef(function);
+        self->general = Py_NewRef(general);
+        self->copy = Py_NewRef(copy);
+        self->live = Py_NewRef(live);
+        self->limit = limit;
+        self->simple = simple;
+    }
+    return (PyObject *)self;
+}
+
+static PyMethodDef slot_call_methods[] = {
+    {"start", (PyCFunction)slot_call_start, METH_O,
+     PyDoc_STR("start($self, args, /)\n--\n\n"
+               "Start an invocation with a tuple of arguments; return its task.")},
+    {"finished", (PyCFunction)slot_call_finished, METH_O,
+     PyDoc_STR("finished($self, task, /)\n--\n\nDone callback of an invocation.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slot_call_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("What an emission of a signal to an asyncslot does.")},
+    {Py_tp_new, (void *)slot_call_new},
+    {Py_tp_dealloc, (void *)slot_call_dealloc},
+    {Py_tp_traverse, (void *)slot_call_traverse},
+    {Py_tp_clear, (void *)slot_call_clear},
+    {Py_tp_methods, slot_call_methods},
+    {0, NULL},
+};
+
+static PyType_Spec slot_call_spec = {
+    .name = "qtinter._core.SlotCall",
+    .basicsize = sizeof(SlotCallObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slot_call_slots,
+};
+
+int
+qi_slot_call_init_type(PyObject *module, qi_state *st)
+{
+    (void)st;
+    PyTypeObject *type = qi_type_new(module, &slot_call_spec, NULL);
+    int r =
+        type == NULL ? -1 : PyModule_AddObjectRef(module, "SlotCall", (PyObject *)type);
+
+    Py_XDECREF(type);
+    return r;
+}
