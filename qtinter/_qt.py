@@ -39,9 +39,8 @@ if IS_PYQT:
     BoundSignal: Any = QtCore.pyqtBoundSignal
     _UnboundSignal: Any = QtCore.pyqtSignal
 
-    def is_deleted(obj: Any) -> bool:
-        """Whether the C++ part of the QObject `obj` is gone."""
-        return bool(_sip.isdeleted(obj))
+    #: is_deleted(obj): whether the C++ part of the QObject `obj` is gone.
+    is_deleted: Callable[[Any], bool] = _sip.isdeleted
 
     def address(obj: Any) -> int:
         """Address of the C++ part of the QObject `obj`."""
@@ -55,9 +54,10 @@ else:
     _DIRECT_CONNECTION = QtCore.Qt.ConnectionType.DirectConnection
     _UnboundSignal = QtCore.Signal
 
-    def is_deleted(obj: Any) -> bool:
-        """Whether the C++ part of the QObject `obj` is gone."""
+    def _is_invalid(obj: Any) -> bool:
         return not _shiboken.isValid(obj)
+
+    is_deleted = _is_invalid
 
     def address(obj: Any) -> int:
         """Address of the C++ part of the QObject `obj`."""
@@ -109,16 +109,12 @@ class _SenderFinder:
     def __init__(self) -> None:
         self._types: set[int] = set()
         probe = QtCore.QObject()
+        # The addresses of the sender's wrapper and of its C++ object.
         expected = (id(probe), _sip.unwrapinstance(probe))
         try:
-            self._usable = self._addresses(probe.destroyed) == expected
+            self._usable = _core._pointers_in(probe.destroyed, 1, 2) == expected
         except ValueError:  # it holds less
             self._usable = False
-
-    @staticmethod
-    def _addresses(signal: Any) -> tuple[int, ...]:
-        """Returns the addresses of the sender's wrapper and of its C++ object."""
-        return _core._pointers_in(signal, 1, 2)
 
     def _learn_types(self) -> None:
         types = [QtCore.QObject]
@@ -135,7 +131,7 @@ class _SenderFinder:
         """
         if not self._usable:
             return None
-        wrapper, cpp = self._addresses(signal)
+        wrapper, cpp = _core._pointers_in(signal, 1, 2)
         found = _core._object_at(wrapper, self._types)
         if found is None:
             self._learn_types()  # perhaps its class is new
@@ -258,24 +254,29 @@ class Link:
     Close it on the thread that made it.
     """
 
-    __slots__ = ("_disconnect", "_receiver", "_watch")
+    __slots__ = ("_receiver",)
 
-    def __init__(
-        self,
-        receiver: Any,
-        disconnect: Callable[[], object] | None = None,
-        watch: Any = None,
-    ) -> None:
-        self._receiver = receiver
-        self._disconnect = disconnect
-        self._watch = watch
+    def __init__(self, receiver: Any) -> None:
+        self._receiver = receiver  # the connection lives as long
 
     def close(self) -> None:
         """Ends the connection.  May be called again, and when the sender is dead."""
+        self._receiver = None
+
+
+class _FunctionLink(Link):
+    """A connection that needs to be told its end."""
+
+    __slots__ = ("_disconnect", "_watch")
+
+    def __init__(self, disconnect: Callable[[], object], watch: Any) -> None:
+        self._disconnect: Callable[[], object] | None = disconnect
+        self._watch = watch
+
+    def close(self) -> None:
         # First of all: the function that the disconnection releases must not be
         # mistaken for one released by the death of the sender.
         self._watch = None
-        self._receiver = None
         disconnect, self._disconnect = self._disconnect, None
         if disconnect is not None:
             disconnect()
@@ -300,12 +301,13 @@ def connect(
     :param sender: the sender, for signals that do not reveal theirs.
     :raises RuntimeError: the sender has been deleted.
     """
-    known = sender if sender is not None else signal_sender(signal)
-    if known is not None:
-        check_alive(known, signal)
+    if sender is not None:
+        check_alive(sender, signal)
+    else:
+        sender = signal_sender(signal)
     if IS_PYQT or not isinstance(signal, BoundSignal):
-        return _connect_receiver(signal, callback, gone, known)
-    return _connect_function(signal, callback, gone, known)
+        return _connect_receiver(signal, callback, gone, sender)
+    return _connect_function(signal, callback, gone)
 
 
 def _connect_receiver(
@@ -319,7 +321,7 @@ def _connect_receiver(
 
 
 def _connect_function(
-    signal: Any, callback: Callable[..., Any], gone: Callable[[], Any], sender: Any
+    signal: Any, callback: Callable[..., Any], gone: Callable[[], Any]
 ) -> Link:
     slot = functools.partial(callback)  # released with the connection
     connection = signal.connect(slot, _DIRECT_CONNECTION)
@@ -327,7 +329,7 @@ def _connect_function(
         disconnect = functools.partial(_disconnect_slot, signal, weakref.ref(slot))
     else:
         disconnect = functools.partial(QtCore.QObject.disconnect, connection)
-    return Link(None, disconnect, weakref.ref(slot, lambda _: gone()))
+    return _FunctionLink(disconnect, weakref.ref(slot, lambda _: gone()))
 
 
 def _disconnect_slot(signal: Any, slot: Any) -> None:
@@ -341,26 +343,23 @@ def _disconnect_slot(signal: Any, slot: Any) -> None:
         pass  # as PySide2 says it: the sender is being deleted
 
 
-_receiver_classes: dict[str, Any] = {}
-
-
 def _receiver_class(signal: Any) -> Any:
-    """Returns the class of receivers for a signal: one for each signature."""
+    """Returns the class of receivers for a signal: one for each list of types."""
     if not IS_PYQT:
         return SlotObject
-    types = _argument_types(signal.signal) if isinstance(signal, BoundSignal) else None
-    if types is None:
-        types = "*"
-    found = _receiver_classes.get(types)
-    if found is None:
-        found = _receiver_classes[types] = _make_receiver_class(types)
-    return found
+    return _class_for_signature(
+        signal.signal if isinstance(signal, BoundSignal) else "(*)"
+    )
 
 
-def _argument_types(signature: str) -> str:
-    return signature[signature.index("(") + 1 : signature.rindex(")")]
+# A program has so many signals; those that are waited for again are found at once.
+@functools.lru_cache(maxsize=256)
+def _class_for_signature(signature: str) -> Any:
+    types = signature[signature.index("(") + 1 : signature.rindex(")")]
+    return _make_receiver_class(types)
 
 
+@functools.lru_cache(maxsize=None)
 def _make_receiver_class(types: str) -> Any:
     members: dict[str, Any] = {"gone": _decorated(SlotObject.gone, ())}
     if types != "*":
