@@ -63,7 +63,9 @@ def test_results_are_kept_for_the_next_run(matrix):
 def test_markdown_tells_what_ran_and_what_could_not(matrix):
     results = {
         ("3.12", "PyQt6", "native"): ran(),
-        ("3.12", "PyQt6", "binding"): ran(suites=[suite(failed=2)]),
+        ("3.12", "PyQt6", "binding"): ran(
+            suites=[suite(failed=2, failures=["test_a::test_b"], problem="it hung")]
+        ),
         ("3.12", "PySide6", "native"): {"unavailable": "pip: no wheel"},
         ("3.12", "PySide6", "binding"): {"unavailable": "pip: no wheel"},
         ("3.12", "PyQt5", "native"): {"error": "no Qt 5 headers"},
@@ -73,11 +75,12 @@ def test_markdown_tells_what_ran_and_what_could_not(matrix):
         outcome["date"] = "2020-01-02"
     lines = matrix.markdown(results).splitlines()
     assert lines[2] == (
-        "| 3.12.1 | 6.9.0 (Qt 6.9.1): native, binding (2 failed) | – (1) "
-        "| 5.15.11 (Qt 6.9.1): native – (2), binding | not run |"
+        "| 3.12.1 | 6.9.0 (Qt 6.9.1): native, binding: 2 failed (1) | – (2) "
+        "| 5.15.11 (Qt 6.9.1): native – (3), binding | not run |"
     )
-    assert "(1) pip: no wheel  " in lines
-    assert "(2) no Qt 5 headers  " in lines
+    assert "(1) failed: `test_a::test_b`, it hung  " in lines
+    assert "(2) pip: no wheel  " in lines
+    assert "(3) no Qt 5 headers  " in lines
     assert "Run 2020-01-02 on Debian GNU/Linux 12, x86_64." in lines
 
 
@@ -117,6 +120,51 @@ def test_interpreter_is_found_by_what_it_says(matrix, monkeypatch, tmp_path):
     assert matrix.find_interpreter("3.99") == right
     monkeypatch.setenv("QTINTER_PYTHONS", "")
     assert matrix.find_interpreter("3.99") is None
+
+
+def test_another_run_keeps_its_interpreters(matrix, tmp_path):
+    matrix.show_to_nox({"3.98": tmp_path / "one"})
+    folder = matrix.show_to_nox({"3.99": tmp_path / "two"})
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "python3.98",
+        "python3.99",
+    ]
+    assert f'exec "{tmp_path}/two"' in (folder / "python3.99").read_text()
+
+
+def test_stored_results_are_tabulated_without_a_run(matrix, monkeypatch, capsys):
+    key = ("3.12", "PyQt6", "native")
+    matrix.cells.write_result(key, ran(suites=[suite(failed=2)]))
+    monkeypatch.setattr(matrix, "run", None)
+    monkeypatch.setattr(sys, "argv", ["matrix.py", "--stored"])
+    assert matrix.main() == 1
+    assert "2 FAILED" in capsys.readouterr().out
+    assert matrix.cells.read_result(key)["suites"] == [suite(failed=2)]
+
+
+JUNIT = """<testsuites><testsuite name="pytest">
+<testcase classname="tests.py.test_a" name="test_good"/>
+<testcase classname="tests.py.test_a" name="test_bad[1]"><failure/></testcase>
+</testsuite></testsuites>"""
+PROGRESS = """tests/py/test_a.py::test_good PASSED [ 50%]
+tests/py/test_a.py::test_bad[1] FAILED [100%]
+"""
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "name"),
+    [
+        ("read_junit", JUNIT, "test_a::test_bad[1]"),
+        ("read_progress", PROGRESS, "test_a::test_bad[1]"),
+    ],
+)
+def test_names_of_failed_tests_are_kept(matrix, tmp_path, reader, text, name):
+    run_suites = importlib.import_module("run_suites")
+    report = tmp_path / "report"
+    report.write_text(text)
+    result = run_suites.Result()
+    getattr(run_suites, reader)(report, result)
+    assert (result.passed, result.failed, result.failures) == (1, 1, [name])
 
 
 @pytest.mark.parametrize(("silence", "code"), [(60, 7), (1, None)])

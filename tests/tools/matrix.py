@@ -1,11 +1,13 @@
 """Runs the test matrix, Python x binding x host, and prints its table.
 
     matrix.py [--python X.Y] [--binding NAME] [--host NAME] [--suite NAME] [--readme]
+    matrix.py --stored [--readme]
 
 Each option may be given several times; without any, everything runs.  noxfile.py is
 what runs; here the interpreters are found, the sessions chosen and the results
 tabulated.  The table is written to build/matrix/table.md, with --readme also into
 README.md; both hold the newest result of every cell, of this run or an earlier one.
+With --stored nothing runs: the table is of the earlier results.
 
 The exit code is 1 if a cell of this run failed; one that cannot be had (no wheel, no
 interpreter) did not fail.
@@ -15,7 +17,6 @@ import argparse
 import glob
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -69,16 +70,18 @@ def show_to_nox(interpreters):
     """A folder for PATH in which nox finds just these interpreters.
 
     The folders in which they are hold much else (pip, cmake) that must not come before
-    what the machine has under these names.
+    what the machine has under these names.  Each file is replaced at once and none is
+    removed, because another run of the matrix may be using them.
     """
     folder = cells.WORK / "interpreters"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for version, path in interpreters.items():
         # Not a link: a Python looks for its library where it was called.
         script = folder / ("python" + version)
-        script.write_text(f'#!/bin/sh\nexec "{path}" "$@"\n')
-        script.chmod(0o755)
+        new = folder / f"{script.name}.{os.getpid()}"
+        new.write_text(f'#!/bin/sh\nexec "{path}" "$@"\n')
+        new.chmod(0o755)
+        new.replace(script)
     return folder
 
 
@@ -193,6 +196,15 @@ class Notes:
         return self.texts.index(text) + 1
 
 
+def what_failed(outcome):
+    """The tests of a cell that failed, and what else was wrong with its suites."""
+    words = []
+    for suite in outcome["suites"]:
+        words += [f"`{name}`" for name in suite.get("failures", ())]
+        words += [suite["problem"]] if suite["problem"] else []
+    return "failed: " + ", ".join(words)
+
+
 def markdown_cell(outcomes, notes):
     """Both hosts of one Python and binding: versions, hosts, what went wrong."""
     outcomes = {host: outcome for host, outcome in outcomes.items() if outcome}
@@ -208,7 +220,8 @@ def markdown_cell(outcomes, notes):
         elif "error" in outcome:
             words.append(f"{host} – ({notes.number(outcome['error'])})")
         elif cells.has_failed(outcome):
-            words.append(f"{host} ({cells.failures(outcome)} failed)")
+            number = notes.number(what_failed(outcome))
+            words.append(f"{host}: {cells.failures(outcome)} failed ({number})")
         else:
             words.append(host)
     known = [o for o in outcomes.values() if "qt_version" in o]
@@ -302,11 +315,14 @@ def parse_arguments():
     parser.add_argument(
         "--readme", action="store_true", help="put the table into README.md"
     )
+    parser.add_argument(
+        "--stored", action="store_true", help="run nothing: the stored results only"
+    )
     return parser.parse_args()
 
 
-def main():
-    wanted = parse_arguments()
+def run(wanted):
+    """Runs the cells that the command line names; returns their outcomes by key."""
     pythons = wanted.python or cells.PYTHONS
     bindings = wanted.binding or cells.BINDINGS
     hosts = wanted.host or cells.HOSTS
@@ -325,8 +341,15 @@ def main():
         results[key] = cells.read_result(key) or cells.write_result(
             key, {"error": "nox ended its session before there was a result"}
         )
+    return results
+
+
+def main():
+    wanted = parse_arguments()
+    results = stored_results() if wanted.stored else run(wanted)
     print_table(results)
     table = markdown(stored_results())
+    cells.WORK.mkdir(parents=True, exist_ok=True)
     (cells.WORK / "table.md").write_text(table, encoding="utf-8")
     print(f"\nAs Markdown: {cells.WORK / 'table.md'}")
     if wanted.readme:

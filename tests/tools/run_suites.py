@@ -56,6 +56,7 @@ class Result:
         self.failed = 0
         self.skipped = 0
         self.skip_reasons = {}
+        self.failures = []  # names of the tests that failed, as far as reported
         self.problem = ""  # why it ran no test, or did not end by itself
 
     @property
@@ -99,6 +100,8 @@ def read_junit(path, result):
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             result.failed += 1
+            module = (case.get("classname") or "").rpartition(".")[2]
+            result.failures.append(f"{module}::{case.get('name')}")
         elif skipped is not None or case.get("status") in ("notrun", "disabled"):
             reason = skipped.get("message") if skipped is not None else None
             result.add_skip(reason or "not run by ctest")
@@ -113,6 +116,9 @@ def read_progress(log, result):
             result.passed += 1
         elif re.match(r"\S+::.* (FAILED|ERROR)\b", line):
             result.failed += 1
+            # By the name that it would have in the report.
+            name = line.split(" ")[0].rpartition("/")[2]
+            result.failures.append(name.replace(".py::", "::", 1))
 
 
 def run_suite(suite, report_dir):
@@ -402,6 +408,7 @@ def write_summary(suites, path):
             "passed": suite.result.passed,
             "failed": suite.result.failed,
             "skipped": suite.result.skipped,
+            "failures": suite.result.failures,
             "problem": suite.result.problem,
             "log": suite.slug + ".log",
         }
