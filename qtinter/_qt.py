@@ -281,6 +281,14 @@ class _FunctionLink(Link):
         if disconnect is not None:
             disconnect()
 
+    def sender_gone(self) -> None:
+        """Ends the connection while its sender is being destroyed.
+
+        Qt disconnects by itself, and PySide2 crashes when asked for it then.
+        """
+        self._disconnect = None
+        self.close()
+
     def __del__(self) -> None:
         self.close()
 

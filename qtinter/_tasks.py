@@ -183,9 +183,16 @@ def _keywords(name: str | None, context: Context | None) -> dict[str, Any]:
 
 
 def coroutine_of(task: Any) -> Any:
-    """The coroutine of a task; None of what is no task.  3.7 has no get_coro()."""
-    get_coro = getattr(task, "get_coro", None)
-    return get_coro() if get_coro is not None else getattr(task, "_coro", None)
+    """The coroutine of a task; None of what is no task, or has given it up.
+
+    An eager task that ended at once has none, and CPython 3.12.1 crashes in get_coro()
+    then; 3.7 has no get_coro().
+    """
+    try:
+        return task._coro
+    except AttributeError:  # a task of another make, or none
+        get_coro = getattr(task, "get_coro", None)
+        return None if get_coro is None else get_coro()
 
 
 def _has_begun(coro: Any) -> bool:

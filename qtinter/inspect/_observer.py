@@ -417,7 +417,9 @@ class Observer:
     @_harmless
     def _object_gone(self, address: int) -> None:
         known = self._objects.pop(address, None)
-        self._links.pop(address, None)
+        link = self._links.pop(address, None)
+        if link is not None:
+            link.sender_gone()
         if known is not None and self.on:
             row, ident = known
             _core.inspect_row_set(OBJECT, row, {"destroyed": _now()})

@@ -55,7 +55,7 @@ def obey():
 
 app = QtCore.QCoreApplication([])
 with qtinter.using_asyncio_from_qt() as loop:
-    task = loop.create_task(patient(), name="patient")
+    task = loop.create_task(patient())
     loop.add_reader(0, obey)
     (app.exec if hasattr(app, "exec") else app.exec_)()
     task.cancel()
@@ -354,7 +354,7 @@ async def _self_test(
         async with feeds.connect(socket) as feed:
             findings.append(Finding(step, OK, f"{feed.server} answers"))
             step = f"self-test: a program ({binding})"
-            await asyncio.wait_for(_until(feed, victim.pid, "patient"), _PATIENCE)
+            await asyncio.wait_for(_until_waiting(feed, victim.pid), _PATIENCE)
             text = "its task, and what it waits for, are seen"
             findings.append(Finding(step, OK, text))
             step = "self-test: a thread that hangs"
@@ -415,14 +415,12 @@ def _start_victim(binding: str, folder: str) -> subprocess.Popen[bytes]:
     )
 
 
-async def _until(feed: Any, pid: int, name: str) -> None:
-    """Until a task of this name waits in this program."""
+async def _until_waiting(feed: Any, pid: int) -> None:
+    """Until a task waits in this program."""
     await feed.subscribe()
     async for _ in feed:
         process = feed.processes.get(pid)
-        if process is not None and any(
-            task["name"] == name and task["waits_for"] for task in process.tasks()
-        ):
+        if process is not None and any(task["waits_for"] for task in process.tasks()):
             return
     raise InspectError("the daemon has gone away")
 

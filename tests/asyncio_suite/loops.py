@@ -49,13 +49,12 @@ class AttachedBaseEventLoop(qtinter.QiBaseEventLoop):
         on_main_thread = threading.current_thread() is threading.main_thread()
         if on_main_thread and QtCore.QThread.currentThread().loopLevel() == 0:
             self._end_of_run = QtCore.QCoreApplication.exit
-            execute = QtCore.QCoreApplication.exec
+            qt_loop = QtCore.QCoreApplication
         else:
             qt_loop = QtCore.QEventLoop()
             self._end_of_run = qt_loop.exit
-            execute = qt_loop.exec
         try:
-            execute()
+            (qt_loop.exec if hasattr(qt_loop, "exec") else qt_loop.exec_)()  # PySide2
         finally:
             self._end_of_run = None
 

@@ -128,6 +128,8 @@ def test_somebody_elses_signal_does_nothing(enable, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+# From 3.12 on for the thread of the sender, if Python sees it.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_child_gives_it_back(enable):
     assert enable() == "on"
     child = os.fork()

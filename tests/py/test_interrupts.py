@@ -61,6 +61,12 @@ def test_the_table_is_complete():
     }
 
 
+def is_raised_in_a_slot(situation, outcome):
+    """Whether the binding gets the exception; see docs/interrupts.md, "Python 3.14"."""
+    in_slot = situation.startswith("slot") or situation.startswith("own Qt loop, slot")
+    return in_slot and outcome.startswith("at once")
+
+
 @pytest.mark.parametrize(
     ("mode", "situation", "outcome"),
     CASES,
@@ -71,7 +77,8 @@ def test_the_table_is_true(run_isolated, mode, situation, outcome):
     result = run_isolated("interrupt_table.py", mode, situation)
     assert result.stderr == ""
     assert result.stdout == f"{outcome}\nKeyboardInterrupt\n"
-    assert result.returncode == 0
+    noted = sys.version_info >= (3, 14) and is_raised_in_a_slot(situation, outcome)
+    assert result.returncode == (-signal.SIGINT if noted else 0)
 
 
 PLACES = ["idle", "slot", "callback", "coroutine", "modal", "busy callback"]

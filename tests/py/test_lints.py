@@ -86,7 +86,8 @@ def project(tmp_path, monkeypatch):
     """Writes the pyproject.toml of a program that lies two folders below."""
     script = tmp_path / "src" / "app" / "main.py"
     script.parent.mkdir(parents=True)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    # It has no file if pytest was started with python -c.
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
 
     def write(text):
         (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
@@ -134,7 +135,8 @@ def test_a_python_without_toml_says_so(project, monkeypatch):
 
 
 def test_without_a_project(monkeypatch):
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/main.py")
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__file__", "/main.py", raising=False)
     assert _lints.configuration(None) is None
 
 

@@ -1,6 +1,5 @@
 """The plugin for loop traces: marks, the fixture looptrace, other plugins."""
 
-import importlib.metadata
 import json
 import re
 import sys
@@ -317,7 +316,8 @@ def test_it(qtbot, saving, looptrace):
 
 def test_pytest_asyncio(suite):
     needs("pytest_asyncio")
-    version = importlib.metadata.version("pytest-asyncio")
+    metadata = pytest.importorskip("importlib.metadata", reason="3.7 has none")
+    version = metadata.version("pytest-asyncio")
     if tuple(map(int, version.split(".")[:2])) < (1, 4):
         pytest.skip(f"pytest-asyncio {version} knows no loop factories; 1.4 does")
     suite.tests(

@@ -15,6 +15,7 @@ ready=$dir/.qtinter-packages
 
 packages="
  g++ cmake ninja-build binutils ca-certificates openssl procps
+ libmsgpack-c-dev libzstd-dev python3-msgpack
  python3-scikit-build-core python3-pip python3-pytest python3-aiohttp
  python3-cryptography
  python3.14 python3.14-dev python3.14-venv
