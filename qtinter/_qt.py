@@ -263,6 +263,10 @@ class Link:
         """Ends the connection.  May be called again, and when the sender is dead."""
         self._receiver = None
 
+    def sender_gone(self) -> None:
+        """Ends the connection while its sender is being destroyed."""
+        self.close()
+
 
 class _FunctionLink(Link):
     """A connection that needs to be told its end."""
@@ -282,10 +286,7 @@ class _FunctionLink(Link):
             disconnect()
 
     def sender_gone(self) -> None:
-        """Ends the connection while its sender is being destroyed.
-
-        Qt disconnects by itself, and PySide2 crashes when asked for it then.
-        """
+        # Qt disconnects by itself, and PySide2 crashes when asked for it then.
         self._disconnect = None
         self.close()
 
@@ -303,7 +304,8 @@ def connect(
 
     :param signal: a bound signal, or an object with ``connect(slot)``.
     :param callback: called with the arguments of each emission; on the connecting
-        thread in PyQt, on the emitting thread in PySide.  Must not raise.
+        thread in PyQt and old PySide6, on the emitting thread in PySide.  Must not
+        raise.
     :param gone: called when the sender has been destroyed, if that can be told; on the
         thread of `callback`, or wherever the sender was destroyed in PySide.
     :param sender: the sender, for signals that do not reveal theirs.
@@ -313,9 +315,25 @@ def connect(
         check_alive(sender, signal)
     else:
         sender = signal_sender(signal)
-    if IS_PYQT or not isinstance(signal, BoundSignal):
+    if IS_PYQT or not isinstance(signal, BoundSignal) or not _releases_functions():
         return _connect_receiver(signal, callback, gone, sender)
     return _connect_function(signal, callback, gone)
+
+
+@functools.lru_cache(maxsize=None)
+def _releases_functions() -> bool:
+    """Whether PySide lets go of a function whose connection has ended.
+
+    6.6, the last one for Python 3.8, keeps it for good, also when the sender is dead.
+    """
+    if binding_name == "PySide2":  # it does, if the function is named
+        return True
+    sender, slot = QtCore.QObject(), functools.partial(int)
+    connection = sender.objectNameChanged.connect(slot, _DIRECT_CONNECTION)
+    kept = weakref.ref(slot)
+    del slot
+    QtCore.QObject.disconnect(connection)
+    return kept() is None
 
 
 def _connect_receiver(
