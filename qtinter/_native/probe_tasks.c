@@ -148,8 +148,11 @@ cause_of(const struct qi_probe *p, const LoopObject *self)
     return p->cause != 0 ? p->cause : self->view.current;
 }
 
-struct qi_known *
-qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now, int born)
+/* coro: that of the task, which does not know it itself while it is made and when it is
+   over; NULL: the task is asked. */
+static struct qi_known *
+known_task(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *coro,
+           int64_t now, int born)
 {
     struct qi_known *known = qi_known_find(&p->known, task);
     uint64_t id;
@@ -171,7 +174,7 @@ qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now,
     if (born && QI_REF_KIND(p->cause) == QI_SLOT) {
         p->caused = id;
     }
-    PyObject *coro = read_attribute(&p->coro, task);
+    coro = coro != NULL ? Py_NewRef(coro) : read_attribute(&p->coro, task);
     uint32_t code = coro == NULL ? 0 : qi_name_coroutine(p, coro);
     Py_XDECREF(coro);
     uint32_t stack = born && p->level >= 3 ? qi_name_stack(p) : 0;
@@ -193,6 +196,12 @@ qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now,
     self->view.tasks++;
     qi_probe_note(p, now, QI_EV_TASK_CREATED, self->view.number, code, id, creator);
     return known;
+}
+
+struct qi_known *
+qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t now, int born)
+{
+    return known_task(p, self, task, NULL, now, born);
 }
 
 /* The row and the entry of a task that has not ended, and will not. */
@@ -570,7 +579,7 @@ qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
         return;
     }
     qi_probe_hold(p);
-    struct qi_known *known = qi_probe_task(p, self, task, now, 1);
+    struct qi_known *known = known_task(p, self, task, coro, now, 1);
     if (known == NULL) {
         (void)qi_probe_let_go(p);
         return;
@@ -633,15 +642,7 @@ qi_probe_task_made(LoopObject *self, PyObject *task, PyObject *coro)
     int64_t now = qi_probe_now();
     qi_probe_hold(p);
     PyObject *waiter = read_attribute(&p->waiter, task);
-    struct qi_known *known = qi_probe_task(p, self, task, now, 1);
-    if (known != NULL && coro != NULL
-        && qi_row_peek(p->client, known->row)->row.task.code == 0) {
-        uint32_t index = known->row;
-        uint32_t code = qi_name_coroutine(p, coro);
-        QI_PUT(qi_row_begin(p->client, index)->row.task.code, code);
-        qi_row_end(p->client, index);
-        known = qi_known_find(&p->known, task);
-    }
+    struct qi_known *known = known_task(p, self, task, coro, now, 1);
     if (known != NULL && waiter != NULL) {
         task_waits(p, self, task, waiter, now);
     }
