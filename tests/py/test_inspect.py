@@ -901,7 +901,7 @@ def test_asyncsignal(shown, emitter, run_qt, one_is_called):
 
 
 def test_a_wait_that_is_cancelled_and_one_whose_sender_dies(
-    shown, qt, run_qt, one_is_called
+    shown, qt, run_qt, one_is_called, sender_is_missed
 ):
     async def waits(signal):
         await qtinter.asyncsignal(signal)

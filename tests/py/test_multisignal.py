@@ -81,7 +81,7 @@ def test_not_a_signal(qt):
         multisignal({3: 4}).connect(print)
 
 
-def test_with_asyncsignal(run, qt, emitter):
+def test_with_asyncsignal(run, qt, emitter, sender_is_missed):
     """J10, and the end of all senders."""
 
     async def main():

@@ -167,7 +167,7 @@ def test_cancellation_disconnects(run, emitter, qt, reports):
     run(main())
 
 
-def test_nothing_is_left(run, emitter, qt):
+def test_nothing_is_left(run, emitter, qt, sender_is_missed):
     """G12: on any way out, also while the exception and its traceback are kept."""
 
     async def main():
@@ -215,7 +215,7 @@ def test_nothing_is_left(run, emitter, qt):
         gc.enable()
 
 
-def test_the_sender_is_not_kept_alive(run, qt, reports):
+def test_the_sender_is_not_kept_alive(run, qt, reports, sender_is_missed):
     """G13."""
 
     async def main():
@@ -265,7 +265,7 @@ def test_any_object_that_connects(run):
 # --- senders -------------------------------------------------------------------------
 
 
-def test_destroyed_while_waiting(run, qt, binding):
+def test_destroyed_while_waiting(run, qt, binding, sender_is_missed):
     """1.2, G9: the wait ends."""
     name = "signal" if binding == "PySide2" else r"one\(int\)"  # PySide2 hides it
 
@@ -279,7 +279,19 @@ def test_destroyed_while_waiting(run, qt, binding):
     run(main())
 
 
-def test_a_child_destroyed_with_its_parent(run, qt):
+def test_a_named_sender_destroyed(run, qt):
+    """1.2: with every binding."""
+
+    async def main():
+        emitter = qt.Emitter()
+        soon(qt.delete, emitter)
+        with pytest.raises(SenderDestroyedError):
+            await asyncsignal(emitter.one, sender=emitter)
+
+    run(main())
+
+
+def test_a_child_destroyed_with_its_parent(run, qt, sender_is_missed):
     """1.2: destroyed by C++, not through its wrapper."""
 
     async def main():
@@ -447,7 +459,7 @@ def test_signalwait_disconnects(run, emitter, qt, reports):
     run(main())
 
 
-def test_signalwait_sender_destroyed(run, qt):
+def test_signalwait_sender_destroyed(run, qt, sender_is_missed):
     """1.2."""
 
     async def main():
