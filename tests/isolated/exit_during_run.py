@@ -19,7 +19,7 @@ async def main():
 def run_application():
     # A QEventLoop cannot run after exit() until exec() has.
     QtCore.QTimer.singleShot(0, app.quit)
-    app.exec()
+    (app.exec if hasattr(app, "exec") else app.exec_)()
 
 
 loop = qtinter.new_event_loop()

@@ -33,7 +33,7 @@ assert qtinter.run(main()) == "modal"
 with qtinter.using_asyncio_from_qt() as loop:
     task = loop.create_task(main())
     task.add_done_callback(lambda _: app.quit())
-    app.exec()
+    (app.exec if hasattr(app, "exec") else app.exec_)()
     assert task.result() == "modal"
 modules = [name for name in sys.modules if name.startswith(binding + ".")]
 assert not {binding + ".QtGui", binding + ".QtWidgets"} & set(modules), modules

@@ -26,7 +26,8 @@ def run(mode, main, loop_factory=qtinter.new_event_loop):
     with qtinter.using_asyncio_from_qt(loop_factory=loop_factory) as loop:
         task = loop.create_task(main(loop))
         task.add_done_callback(lambda task: QtCore.QCoreApplication.quit())
-        QtCore.QCoreApplication.exec()
+        app = QtCore.QCoreApplication
+        (app.exec if hasattr(app, "exec") else app.exec_)()
         return task.result()
 
 

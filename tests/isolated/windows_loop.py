@@ -261,11 +261,11 @@ def attached():
         assert isinstance(loop, asyncio.ProactorEventLoop)
         task = loop.create_task(exchange(loop))
         task.add_done_callback(lambda _: (results.append(task.result()), app.quit()))
-        app.exec()
+        (app.exec if hasattr(app, "exec") else app.exec_)()
         assert results == ["done"]
         before = loop.statistics()["turns"]
         loop.call_later(0.2, app.quit)
-        app.exec()
+        (app.exec if hasattr(app, "exec") else app.exec_)()
         turns = loop.statistics()["turns"] - before
         assert turns < 10, f"{turns} turns: an idle loop sleeps in Qt"
     assert loop.is_closed()

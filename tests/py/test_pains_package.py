@@ -181,7 +181,7 @@ window = Test()
 window.show()
 QtCore.QTimer.singleShot(0, window.close)
 with qtinter.using_asyncio_from_qt():
-    app.exec()
+    (app.exec if hasattr(app, "exec") else app.exec_)()
 """
     output = run_recipe("Finish work before a window closes", code)
     assert output == ["saving", "saved", "hidden"]
@@ -219,7 +219,7 @@ async def main():
 app = QtCore.QCoreApplication([])
 with qtinter.using_asyncio_from_qt() as loop:
     task = loop.create_task(main())
-    app.exec()
+    (app.exec if hasattr(app, "exec") else app.exec_)()
     task.result()
 """
 

@@ -141,7 +141,7 @@ def test_deleted_sender(qt):
         asyncsignalstream(signal)
 
 
-def test_ends_with_its_sender(run, qt):
+def test_ends_with_its_sender(run, qt, sender_is_missed):
     """1.2, H4: after the items that wait; and a waiting consumer is woken."""
 
     async def main():
