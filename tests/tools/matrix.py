@@ -197,12 +197,14 @@ class Notes:
 
 
 def what_failed(outcome):
-    """The tests of a cell that failed, and what else was wrong with its suites."""
-    words = []
+    """The functions that failed in a cell, and what else was wrong with its suites."""
+    words = {}
     for suite in outcome["suites"]:
-        words += [f"`{name}`" for name in suite.get("failures", ())]
-        words += [suite["problem"]] if suite["problem"] else []
-    return "failed: " + ", ".join(words)
+        names = [f"`{name.split('[')[0]}`" for name in suite.get("failures", ())]
+        for word in names + [suite["problem"]] * bool(suite["problem"]):
+            words[word] = words.get(word, 0) + 1
+    told = [word if n == 1 else f"{word} × {n}" for word, n in words.items()]
+    return "failed: " + ", ".join(told)
 
 
 def markdown_cell(outcomes, notes):
