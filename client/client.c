@@ -302,6 +302,7 @@ qi_client_open(const struct qi_client_options *options, qi_client **ret_client)
         .refused_first_ms = 1000,
         .refused_max_ms = 30000,
         .handshake_ms = 5000,
+        .goodbye_ms = 500,
     };
 
     return qi_client_open_timed(options, &times, ret_client);

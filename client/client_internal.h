@@ -59,6 +59,7 @@ struct qi_sender_times {
     int retry_first_ms, retry_max_ms; /* while there is no daemon */
     int refused_first_ms, refused_max_ms;
     int handshake_ms;
+    int goodbye_ms; /* for what a daemon that is behind has not taken yet */
 };
 
 struct qi_client {

@@ -71,6 +71,14 @@ qi_feed_start_round(struct qi_feed *f, int with_records)
     f->snapshot_wanted = 0;
 }
 
+void
+qi_feed_start_records(struct qi_feed *f)
+{
+    f->stage = QI_FEED_RECORDS;
+    f->with_records = 1;
+    f->records_goal = qi_view_head(f->view);
+}
+
 int
 qi_feed_is_idle(const struct qi_feed *f)
 {

@@ -86,6 +86,10 @@ void qi_feed_resync(struct qi_feed *f);
 void qi_feed_start_round(struct qi_feed *f, int with_records);
 int qi_feed_is_idle(const struct qi_feed *f);
 
+/* Starts a round of records alone, for those that would be overwritten before the next
+   one: when it is idle. */
+void qi_feed_start_records(struct qi_feed *f);
+
 /* 1: a frame was encoded; 0: the round is over, nothing was; negative: no room in the
    encoder, nothing was encoded, call again with an empty one. */
 int qi_feed_next(struct qi_feed *f, struct qi_encoder *e, uint32_t seq, int64_t now_ns);

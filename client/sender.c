@@ -28,6 +28,7 @@
 #define STACK_SIZE (512u * 1024u)
 #define FRAMES_PER_TURN 64
 #define MIN_STALL_CHECK_MS 10
+#define LOOK_MS 25 /* as often as is usual for stalls: no wake-ups more */
 
 int64_t
 qi_sender_now_ns(void)
@@ -262,15 +263,53 @@ receive(struct qi_sender *s)
 
 /* --- what is due ------------------------------------------------------------------ */
 
+/* When to look at the ring again: before half of it is new, if records go on coming as
+   they did since the last look. */
+static int64_t
+next_look(struct qi_sender *s, int64_t now)
+{
+    uint64_t head = qi_view_head(&s->view);
+    uint64_t came = head - s->last_head;
+    int64_t took = now > s->last_look ? min_i64(now - s->last_look, 3600000) : 1;
+    uint64_t half = s->view.header.ring_count / 2;
+    int64_t wait = LOOK_MS;
+
+    s->last_head = head;
+    s->last_look = now;
+    if (came > 0) {
+        wait = min_i64(wait, (int64_t)(half * (uint64_t)took / came));
+    }
+    return now + (wait > 0 ? wait : 1);
+}
+
+static int
+ring_fills(const struct qi_sender *s)
+{
+    uint64_t head = qi_view_head(&s->view);
+
+    return head > s->feed.position
+           && head - s->feed.position >= s->view.header.ring_count / 4;
+}
+
+/* Rows go out hz times a second; records in between as well, when there are so many that
+   the ring would come round. */
 static void
 start_round_if_due(struct qi_sender *s)
 {
     int64_t now = qi_sender_now_ms();
 
-    if (s->hz > 0 && now >= s->next_round && qi_feed_is_idle(&s->feed)) {
+    if (s->hz == 0 || !qi_feed_is_idle(&s->feed)
+        || (now < s->next_round && (!s->with_records || now < s->next_look))) {
+        return;
+    }
+    if (now >= s->next_round) {
         qi_feed_start_round(&s->feed, s->with_records);
         s->next_round = now + 1000 / s->hz;
     }
+    else if (ring_fills(s)) {
+        qi_feed_start_records(&s->feed);
+    }
+    s->next_look = next_look(s, now);
 }
 
 /* Room for a chunk is there: the buffer is empty or holds a few small frames. */
@@ -369,6 +408,7 @@ next_deadline(const struct qi_sender *s)
         }
         if (s->hz > 0 && s->writable) {
             next = min_i64(next, s->next_round);
+            next = s->with_records ? min_i64(next, s->next_look) : next;
         }
         break;
     }
@@ -450,17 +490,37 @@ wait_and_receive(struct qi_sender *s, int again)
     }
 }
 
-/* What changed last, as far as the peer takes it at once, and a farewell. */
+/* 1: all is out; 0: the connection is over, or nobody takes the rest. */
+static int
+flush_until(struct qi_sender *s, int64_t deadline)
+{
+    while (!flush(s) && state_of(s) == QI_ONLINE) {
+        struct pollfd room = {.fd = s->socket, .events = POLLOUT};
+        /* Less, if it takes nothing at all. */
+        int64_t left = min_i64(deadline - qi_sender_now_ms(), s->times.goodbye_ms / 4);
+        if (left <= 0 || poll(&room, 1, (int)left) <= 0) {
+            return 0;
+        }
+    }
+    return state_of(s) == QI_ONLINE;
+}
+
+/* What changed last, as far as the peer takes it soon, and a farewell. */
 static void
 say_goodbye(struct qi_sender *s)
 {
+    int64_t deadline = qi_sender_now_ms() + s->times.goodbye_ms;
+
     if (state_of(s) != QI_ONLINE) {
         return;
     }
     qi_sender_send_answers(s);
-    s->next_round = 0;
-    while (flush(s) && make_frame(s)) {
-        ;
+    /* The round that is under way, and one with what came after its beginning. */
+    for (int i = 0; i < 2; i++) {
+        s->next_round = 0;
+        while (flush_until(s, deadline) && make_frame(s)) {
+            ;
+        }
     }
     if (state_of(s) == QI_ONLINE && s->out_sent == s->out.size) {
         qi_encode_begin(&s->out, QI_MSG_GOODBYE, ++s->seq, 1);

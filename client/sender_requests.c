@@ -112,7 +112,7 @@ qi_sender_on_set_rate(struct qi_sender *s, const struct qi_frame *frame)
     s->hz = hz < QI_RATE_MAX ? (uint32_t)hz : QI_RATE_MAX;
     s->with_records = frame->fields[QI_KEY_SET_RATE_events].u != 0;
     s->stall_ms = stall < 3600000 ? (int64_t)stall : 3600000;
-    s->next_round = s->next_stall_check = qi_sender_now_ms();
+    s->next_round = s->next_look = s->next_stall_check = qi_sender_now_ms();
 }
 
 void

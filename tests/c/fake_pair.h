@@ -20,7 +20,8 @@ static const struct qi_sender_times quick = {.retry_first_ms = 1,
                                              .retry_max_ms = 20,
                                              .refused_first_ms = 1,
                                              .refused_max_ms = 20,
-                                             .handshake_ms = 20000};
+                                             .handshake_ms = 20000,
+                                             .goodbye_ms = 200};
 
 static inline qi_client *
 open_client(int ring_count, int control, const struct qi_sender_times *times)
@@ -75,6 +76,54 @@ done(qi_client *c)
 {
     qi_client_close(c, FAKE_WAIT_MS, 0);
     fake_stop(&daemon_);
+}
+
+static inline uint32_t
+new_task(qi_client *c, uint64_t *ret_id)
+{
+    uint32_t index = qi_row_new(c, QI_TASK, 1, ret_id);
+    struct qi_slot *slot = qi_row_begin(c, index);
+
+    QI_PUT(slot->state, QI_TASK_READY);
+    qi_row_end(c, index);
+    return index;
+}
+
+static inline void
+set_steps(qi_client *c, uint32_t index, uint32_t steps)
+{
+    struct qi_slot *slot = qi_row_begin(c, index);
+
+    QI_PUT(slot->row.task.steps, steps);
+    qi_row_end(c, index);
+}
+
+/* The test's records carry their number: see fake_take_records(). */
+static inline void
+write_record(qi_client *c, uint32_t x)
+{
+    uint64_t number = c->p.next_record;
+
+    qi_record(c, (int64_t)(number * 10), QI_EV_MARK, 0, x, number, ~number);
+}
+
+/* The daemon takes nothing until the sender has found the socket full. */
+static inline void
+fill_the_socket(qi_client *c)
+{
+    struct qi_client_stats stats;
+
+    for (uint32_t i = 0; i < 100000; i++) {
+        for (int k = 0; k < 100; k++) {
+            write_record(c, i);
+        }
+        qi_client_stats(c, &stats);
+        if (stats.socket_full > 0) {
+            return;
+        }
+        usleep(100);
+    }
+    CHECK(0 && "the socket did not get full");
 }
 
 static inline void

@@ -12,26 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static uint32_t
-new_task(qi_client *c, uint64_t *ret_id)
-{
-    uint32_t index = qi_row_new(c, QI_TASK, 1, ret_id);
-    struct qi_slot *slot = qi_row_begin(c, index);
-
-    QI_PUT(slot->state, QI_TASK_READY);
-    qi_row_end(c, index);
-    return index;
-}
-
-static void
-set_steps(qi_client *c, uint32_t index, uint32_t steps)
-{
-    struct qi_slot *slot = qi_row_begin(c, index);
-
-    QI_PUT(slot->row.task.steps, steps);
-    qi_row_end(c, index);
-}
-
 static uint64_t
 column_of(struct fake_daemon *d, unsigned kind, uint64_t id, const char *name)
 {
@@ -44,15 +24,6 @@ column_of(struct fake_daemon *d, unsigned kind, uint64_t id, const char *name)
         }
     }
     return UINT64_MAX;
-}
-
-/* The test's records carry their number: see fake_take_records(). */
-static void
-write_record(qi_client *c, uint32_t x)
-{
-    uint64_t number = c->p.next_record;
-
-    qi_record(c, (int64_t)(number * 10), QI_EV_MARK, 0, x, number, ~number);
 }
 
 /* --- connecting --- */
@@ -543,25 +514,6 @@ seen_and_lost_make_up_what_was_written(void)
 }
 
 /* --- a socket that is full --- */
-
-/* The daemon takes nothing until the sender has found the socket full. */
-static void
-fill_the_socket(qi_client *c)
-{
-    struct qi_client_stats stats;
-
-    for (uint32_t i = 0; i < 100000; i++) {
-        for (int k = 0; k < 100; k++) {
-            write_record(c, i);
-        }
-        qi_client_stats(c, &stats);
-        if (stats.socket_full > 0) {
-            return;
-        }
-        usleep(100);
-    }
-    CHECK(0 && "the socket did not get full");
-}
 
 static void
 a_full_socket_delays_and_counts(void)
