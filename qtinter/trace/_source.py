@@ -50,7 +50,8 @@ class Source(abc.ABC):
     """What a recording holds.
 
     :ivar info: of the process: ``pid``, ``name``, ``start``, ``mono0``, ``wall0``,
-        ``level``, ``last`` (the latest time in it), and what else is known.
+        ``level``, ``begin`` and ``last`` (the first and the latest time in it), and
+        what else is known.
     :ivar entries: intern entries, as :attr:`qtinter.inspect.model.Process.entries`.
     :ivar gaps: what is missing, oldest first.
     :ivar notes: stalls and lints, oldest first.
@@ -119,6 +120,7 @@ class ListSource(Source):
         times = [ts for ts, _ in self._keyframes[-1:]]
         times += [record[0] for record in self._records[-1:]]
         self.info.setdefault("mono0", self._records[0][0] if self._records else 0)
+        self.info.setdefault("begin", self.info["mono0"])
         self.info.setdefault("wall0", 0)
         self.info.setdefault("last", max(times, default=self.info["mono0"]))
 
@@ -199,10 +201,14 @@ class TraceSource(Source):
             self.entries.update((ident, value) for ident, _, value in chunk["entries"])
             self.gaps.extend(Gap(*gap) for gap in chunk["gaps"])
             self.notes.extend(Note(*note) for note in chunk["notes"])
-        begins = [t0 for _, t0, _ in self._chunks[:1]]
-        ends = [t1 for _, _, t1 in self._chunks]
-        self.info.setdefault("mono0", min(begins, default=0))
-        self.info["last"] = max(ends, default=self.info["mono0"])
+        chunks = self._reader.chunks
+        begin = min((t0 for _, t0, *_ in chunks), default=None)
+        self.info.setdefault("mono0", begin or 0)
+        # mono0 is a moment at which the process began to be inspected.
+        self.info["begin"] = self.info["mono0"] if begin is None else begin
+        self.info["last"] = max(
+            (t1 for _, _, t1, *_ in chunks), default=self.info["begin"]
+        )
 
     def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
         for index, _, _ in self._chunks:

@@ -139,6 +139,11 @@ def known_rows(source: Source) -> tuple[Rows, int]:
             rows[row[0], row[1]] = row
     for row in source.ended():
         rows[row[0], row[1]] = row
+    for row in rows.values():
+        # Of a version that had fewer columns.
+        missing = 4 + len(COLUMN.get(row[0], ())) - len(row)
+        if missing > 0:
+            row.extend([0] * missing)
     return rows, last
 
 
@@ -152,7 +157,7 @@ class Pass:
     def __init__(
         self, source: Source, known: Rows, kept: int, t0: int | None, t1: int | None
     ) -> None:
-        self.t0 = source.info["mono0"] if t0 is None else t0
+        self.t0 = source.info["begin"] if t0 is None else t0
         self.t1 = source.info["last"] if t1 is None else t1
         self._known = known
         self.count = 0

@@ -102,7 +102,7 @@ class Trace:
         self.allow_gaps = allow_gaps
         self._root = root
         self._bounds = (t0, t1)
-        self.t0 = source.info["mono0"] if t0 is None else t0
+        self.t0 = source.info["begin"] if t0 is None else t0
         self.t1 = source.info["last"] if t1 is None else t1
         self.zero: int = self.t0 if root is None else root.zero
         self._known: tuple[_state.Rows, int] | None = None
