@@ -13,6 +13,9 @@
 extern "C" {
 #endif
 
+/* Also where the compiler finds the end of a row "unlikely". */
+#define QI_INLINE static inline __attribute__((always_inline))
+
 /* First member of struct qi_client; private to this file and client/. */
 struct qi_producer {
     struct qi_slot *slots;
@@ -33,7 +36,7 @@ qi_producer_of(const qi_client *client)
     return (struct qi_producer *)(uintptr_t)client;
 }
 
-static inline struct qi_slot *
+QI_INLINE struct qi_slot *
 qi_row_begin(qi_client *client, uint32_t index)
 {
     struct qi_producer *p = qi_producer_of(client);
@@ -44,7 +47,7 @@ qi_row_begin(qi_client *client, uint32_t index)
     return slot;
 }
 
-static inline void
+QI_INLINE void
 qi_row_end(qi_client *client, uint32_t index)
 {
     struct qi_producer *p = qi_producer_of(client);

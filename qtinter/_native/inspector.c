@@ -86,13 +86,20 @@ find_asyncio(struct qi_probe *p, qi_state *st)
     find_fast(&p->coro, p->task_type, "_coro");
     find_fast(&p->state, (PyTypeObject *)future, "_state");
     find_fast(&p->exception, (PyTypeObject *)future, "_exception");
-    Py_DECREF(future); /* a base of Task keeps it; asyncio does anyway */
+    /* A base of Task keeps it; asyncio does anyway. */
+    if (strcmp(((PyTypeObject *)future)->tp_name, "_asyncio.Future") == 0) {
+        p->plain_future = (PyTypeObject *)future;
+    }
+    else {
+        Py_DECREF(future);
+    }
     p->str_get_name = PyUnicode_InternFromString("get_name");
     p->str_cr_code = PyUnicode_InternFromString("cr_code");
     p->str_qualname = PyUnicode_InternFromString("__qualname__");
     p->str_cancelling = PyUnicode_InternFromString("cancelling");
+    p->str_cancelled = PyUnicode_InternFromString("CANCELLED");
     return p->str_get_name == NULL || p->str_cr_code == NULL || p->str_qualname == NULL
-                   || p->str_cancelling == NULL
+                   || p->str_cancelling == NULL || p->str_cancelled == NULL
                ? -1
                : 0;
 }
@@ -122,6 +129,8 @@ release(struct qi_probe *p)
     Py_XDECREF(p->str_cr_code);
     Py_XDECREF(p->str_qualname);
     Py_XDECREF(p->str_cancelling);
+    Py_XDECREF(p->str_cancelled);
+    Py_XDECREF((PyObject *)p->plain_future);
     pthread_mutex_destroy(&p->wake_lock);
     PyMem_Free(p);
 }

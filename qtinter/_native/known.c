@@ -4,14 +4,6 @@
 
 #define FIRST_CAPACITY 256
 
-static size_t
-home_of(const struct qi_known_map *map, const void *object)
-{
-    /* Objects are 16-byte aligned; Fibonacci hashing spreads what is left. */
-    uint64_t hash = ((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15);
-    return (size_t)(hash >> 32) & (map->capacity - 1);
-}
-
 void
 qi_known_fini(struct qi_known_map *map)
 {
@@ -20,12 +12,9 @@ qi_known_fini(struct qi_known_map *map)
 }
 
 struct qi_known *
-qi_known_find(const struct qi_known_map *map, const void *object)
+qi_known_search(const struct qi_known_map *map, const void *object)
 {
-    if (map->len == 0) {
-        return NULL;
-    }
-    for (size_t i = home_of(map, object);; i = (i + 1) & (map->capacity - 1)) {
+    for (size_t i = qi_known_home(map, object);; i = (i + 1) & (map->capacity - 1)) {
         struct qi_known *entry = &map->entries[i];
         if (entry->object == object) {
             return entry;
@@ -40,7 +29,7 @@ qi_known_find(const struct qi_known_map *map, const void *object)
 static struct qi_known *
 place_for(struct qi_known_map *map, const void *object)
 {
-    size_t i = home_of(map, object);
+    size_t i = qi_known_home(map, object);
 
     while (map->entries[i].object != NULL) {
         i = (i + 1) & (map->capacity - 1);
@@ -99,7 +88,7 @@ qi_known_remove(struct qi_known_map *map, const void *object)
     for (size_t i = (hole + 1) & mask; map->entries[i].object != NULL;
          i = (i + 1) & mask) {
         /* An entry moves into the hole unless its home lies after the hole. */
-        size_t home = home_of(map, map->entries[i].object);
+        size_t home = qi_known_home(map, map->entries[i].object);
         if (((i - home) & mask) >= ((i - hole) & mask)) {
             map->entries[hole] = map->entries[i];
             hole = i;

@@ -28,8 +28,29 @@ struct qi_known_map {
 
 void qi_known_fini(struct qi_known_map *map);
 
+/* Where the search for an object begins; of a map that has room. */
+static inline size_t
+qi_known_home(const struct qi_known_map *map, const void *object)
+{
+    /* Objects are 16-byte aligned; Fibonacci hashing spreads what is left. */
+    uint64_t hash = ((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    return (size_t)(hash >> 32) & (map->capacity - 1);
+}
+
+struct qi_known *qi_known_search(const struct qi_known_map *map, const void *object);
+
 /* The entry of an object, NULL if there is none.  Valid until the next change. */
-struct qi_known *qi_known_find(const struct qi_known_map *map, const void *object);
+static inline struct qi_known *
+qi_known_find(const struct qi_known_map *map, const void *object)
+{
+    if (map->len == 0) {
+        return NULL;
+    }
+    struct qi_known *entry = &map->entries[qi_known_home(map, object)];
+    return entry->object == object ? entry
+           : entry->object == NULL ? NULL
+                                   : qi_known_search(map, object);
+}
 
 /* The entry of an object, made (all zero but the key) if there is none.  NULL when
    there is no memory or `most` entries exist. */

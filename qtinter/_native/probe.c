@@ -7,21 +7,13 @@
 #include "probe_impl.h"
 
 #include <string.h>
-#include <time.h>
 
 #if defined(__linux__)
 #  include <sys/syscall.h>
 #  include <unistd.h>
 #endif
 
-int64_t
-qi_probe_now(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
+struct qi_clock qi_probe_clock;
 
 static void settle_adopted(struct qi_probe *p, LoopObject *self);
 
@@ -82,20 +74,6 @@ write_loop_row(struct qi_probe *p, LoopObject *self, unsigned state)
     qi_row_end(p->client, view->row);
 }
 
-/* What runs now: the part of the row that changes with every callback. */
-void
-qi_probe_show_current(struct qi_probe *p, struct qi_loop_view *view, uint64_t current,
-                      int64_t since)
-{
-    view->current = current;
-    view->busy_since = since;
-    struct qi_slot *slot = qi_row_begin(p->client, view->row);
-    QI_PUT(slot->state, (uint8_t)(current != 0 ? QI_LOOP_BUSY : QI_LOOP_IDLE));
-    QI_PUT(slot->row.loop_.current, current);
-    QI_PUT(slot->row.loop_.busy_since, since);
-    qi_row_end(p->client, view->row);
-}
-
 static unsigned
 take_number(struct qi_probe *p)
 {
@@ -109,13 +87,10 @@ take_number(struct qi_probe *p)
 }
 
 int
-qi_probe_view(struct qi_probe *p, LoopObject *self)
+qi_probe_view_anew(struct qi_probe *p, LoopObject *self)
 {
     struct qi_loop_view *view = &self->view;
 
-    if (view->session == p->session) {
-        return view->row != QI_NO_SLOT;
-    }
     if (p->level == 0) {
         return 0;
     }
@@ -404,8 +379,11 @@ run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
 {
     qi_state *st = self->st;
     uint64_t session = p->session;
-    struct qi_known *known = qi_probe_task(p, self, task, began, 0);
+    struct qi_known *known = qi_known_find(&p->known, task);
 
+    if (known == NULL) {
+        known = qi_probe_task(p, self, task, began, 0);
+    }
     if (known == NULL) {
         return run_callback(p, self, handle, began);
     }
@@ -816,13 +794,10 @@ qi_probe_nested(LoopObject *self)
 }
 
 void
-qi_probe_nested_left(struct qi_probe *p, LoopObject *self, int64_t now)
+qi_probe_note_nested_left(struct qi_probe *p, LoopObject *self, int64_t now)
 {
     struct qi_loop_view *view = &self->view;
 
-    if (view->nested_at == 0) {
-        return;
-    }
     qi_probe_note(p, now, QI_EV_NESTED_LEFT, view->number, 1,
                   (uint64_t)(now - view->nested_at), 0);
     view->nested_at = 0;

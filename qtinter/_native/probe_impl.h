@@ -4,6 +4,7 @@
 #ifndef QI_NATIVE_PROBE_IMPL_H
 #define QI_NATIVE_PROBE_IMPL_H
 
+#include "clock.h"
 #include "known.h"
 #include "probe.h"
 #include "qi_client.h"
@@ -18,6 +19,7 @@
 struct qi_step_type {
     PyTypeObject *type; /* owned */
     getter self;        /* of its __self__ descriptor */
+    Py_ssize_t at;      /* word that holds it, always a task; 0: only the getter knows */
     void *closure;
 };
 
@@ -46,10 +48,12 @@ struct qi_probe {
     int step_types_len, step_types_next; /* the oldest one makes room */
     PyObject *py_step, *py_wakeup;       /* owned; functions of py_task_type */
     const PyMethodDef *c_wakeup;         /* of asyncio's tasks in C, once seen */
-    PyObject *wake_up_sleeper; /* owned; asyncio.futures._set_result_unless_cancelled */
-    PyObject *gathering_type;  /* owned; asyncio.tasks._GatheringFuture */
-    PyObject *answer;          /* owned; Python function: (kind, task or None) -> text */
-    PyObject *str_get_name, *str_cr_code, *str_qualname, *str_cancelling; /* owned */
+    PyObject *wake_up_sleeper;  /* owned; asyncio.futures._set_result_unless_cancelled */
+    PyObject *gathering_type;   /* owned; asyncio.tasks._GatheringFuture */
+    PyTypeObject *plain_future; /* owned; _asyncio.Future, or NULL */
+    PyObject *answer;           /* owned; Python function: (kind, task or None) -> text */
+    PyObject *str_get_name, *str_cr_code, *str_qualname, *str_cancelling,
+        *str_cancelled; /* owned */
 
     /* Cause of what happens outside of any callback: the signal being delivered. */
     uint64_t cause;
@@ -90,6 +94,9 @@ void qi_probe_free(qi_state *st, int timeout_ms, int keep);
 /* A hook that may run Python code, which may end the inspection (another thread's code
    too), holds the probe meanwhile.  The last qi_probe_let_go() of a closed probe releases
    it; 0: it was closed. */
+#if defined(__GLIBC__) /* it has room for this in a library that is loaded late */
+__attribute__((tls_model("initial-exec")))
+#endif
 extern _Thread_local int qi_probe_held; /* by this thread */
 
 static inline void
@@ -99,7 +106,7 @@ qi_probe_hold(struct qi_probe *p)
     qi_probe_held++;
 }
 void qi_probe_release(struct qi_probe *p);
-static inline int
+QI_INLINE int
 qi_probe_let_go(struct qi_probe *p)
 {
     qi_probe_held--;
@@ -126,10 +133,23 @@ void qi_probe_adopt_running(LoopObject *self, PyObject *task);
 /* A pending task is being freed. */
 void qi_probe_task_gone(LoopObject *self, PyObject *task);
 
-int64_t qi_probe_now(void);
+extern struct qi_clock qi_probe_clock; /* guarded by the GIL */
+
+static inline int64_t
+qi_probe_now(void)
+{
+    return qi_clock_now(&qi_probe_clock);
+}
 
 /* Makes sure that the loop has a row; 0 when it has none. */
-int qi_probe_view(struct qi_probe *p, LoopObject *self);
+int qi_probe_view_anew(struct qi_probe *p, LoopObject *self);
+
+static inline int
+qi_probe_view(struct qi_probe *p, LoopObject *self)
+{
+    return self->view.session == p->session ? self->view.row != QI_NO_SLOT
+                                            : qi_probe_view_anew(p, self);
+}
 
 /* The task known by this object, made known if need be; NULL when there is no room.
    born: it is new, not only to us. */
@@ -145,7 +165,7 @@ qi_row_peek(const qi_client *client, uint32_t index)
 }
 
 /* A record, at level 2 and above. */
-static inline void
+QI_INLINE void
 qi_probe_note(struct qi_probe *p, int64_t ts, unsigned kind, unsigned loop, uint32_t x,
               uint64_t a, uint64_t b)
 {
@@ -166,21 +186,65 @@ uint32_t qi_name_innermost(struct qi_probe *p, PyObject *coro);
 /*--- between probe.c and probe_tasks.c ---*/
 
 /* Before a step: the task runs. */
-void qi_task_step_begins(struct qi_probe *p, LoopObject *self, uint32_t index,
-                         int64_t now);
+static inline void
+qi_task_step_begins(struct qi_probe *p, LoopObject *self, uint32_t index, int64_t now)
+{
+    struct qi_slot *slot = qi_row_begin(p->client, index);
+    struct qi_task_row *t = &slot->row.task;
+    uint64_t waited = now > t->changed ? (uint64_t)(now - t->changed) : 0;
+
+    QI_PUT(t->scheduled, t->scheduled + waited);
+    QI_PUT(t->changed, now);
+    QI_PUT(slot->state, (uint8_t)QI_TASK_RUNNING);
+    qi_row_end(p->client, index);
+    if (waited > self->view.max_lag) {
+        self->view.max_lag = waited;
+    }
+}
 
 /* After a step: what became of the task. */
 void qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
                         uint64_t ref, uint32_t index, int64_t began, int64_t now);
 
 /* The task whose step or wakeup this is; borrowed, NULL for any other callable. */
-PyObject *qi_task_of_step(struct qi_probe *p, PyObject *callable);
+PyObject *qi_task_of_other_step(struct qi_probe *p, PyObject *callable);
+
+static inline PyObject *
+qi_task_of_step(struct qi_probe *p, PyObject *callable)
+{
+    const struct qi_step_type *step = &p->step_types[0];
+
+    if (callable == NULL || PyFunction_Check(callable)) {
+        return NULL;
+    }
+    return Py_TYPE(callable) == step->type && step->at != 0 /* mostly: of C tasks */
+               ? ((PyObject **)callable)[step->at]
+               : qi_task_of_other_step(p, callable);
+}
 
 /* What runs now: the part of the row that changes with every callback. */
-void qi_probe_show_current(struct qi_probe *p, struct qi_loop_view *view,
-                           uint64_t current, int64_t since);
+static inline void
+qi_probe_show_current(struct qi_probe *p, struct qi_loop_view *view, uint64_t current,
+                      int64_t since)
+{
+    view->current = current;
+    view->busy_since = since;
+    struct qi_slot *slot = qi_row_begin(p->client, view->row);
+    QI_PUT(slot->state, (uint8_t)(current != 0 ? QI_LOOP_BUSY : QI_LOOP_IDLE));
+    QI_PUT(slot->row.loop_.current, current);
+    QI_PUT(slot->row.loop_.busy_since, since);
+    qi_row_end(p->client, view->row);
+}
 
 /* A callback or step is over: so is the Qt loop inside of it, if there was one. */
-void qi_probe_nested_left(struct qi_probe *p, LoopObject *self, int64_t now);
+void qi_probe_note_nested_left(struct qi_probe *p, LoopObject *self, int64_t now);
+
+static inline void
+qi_probe_nested_left(struct qi_probe *p, LoopObject *self, int64_t now)
+{
+    if (QI_UNLIKELY(self->view.nested_at != 0)) {
+        qi_probe_note_nested_left(p, self, now);
+    }
+}
 
 #endif

@@ -25,6 +25,29 @@ is_task(const struct qi_probe *p, PyObject *object)
            || (p->py_task_type != NULL && PyObject_TypeCheck(object, p->py_task_type));
 }
 
+/* asyncio's own step object holds its task in one word, which it shows as __self__. */
+static void
+find_self_in_step(struct qi_step_type *step, PyObject *callable)
+{
+    PyObject *const *words = (PyObject **)callable;
+    Py_ssize_t n = step->type->tp_basicsize / (Py_ssize_t)sizeof(*words);
+    Py_ssize_t at = 0;
+
+    if (step->self == NULL
+        || strstr(step->type->tp_name, "TaskStepMethWrapper") == NULL) {
+        return;
+    }
+    PyObject *self = step->self(callable, step->closure);
+    for (Py_ssize_t i = sizeof(PyObject) / sizeof(*words); self != NULL && i < n; i++) {
+        if (words[i] == self) {
+            at = at == 0 ? i : -1; /* twice: which is it? */
+        }
+    }
+    step->at = at > 0 ? at : 0;
+    PyErr_Clear();
+    Py_XDECREF(self);
+}
+
 /* The type of asyncio's own step objects: reads __self__ through its descriptor. */
 static PyObject *
 self_of_step_object(struct qi_probe *p, PyObject *callable)
@@ -56,6 +79,7 @@ self_of_step_object(struct qi_probe *p, PyObject *callable)
             step->closure = ((PyGetSetDescrObject *)descr)->d_getset->closure;
         }
         Py_XDECREF(descr);
+        find_self_in_step(step, callable);
     }
     PyObject *self = step->self == NULL ? NULL : step->self(callable, step->closure);
     if (self == NULL) {
@@ -81,16 +105,12 @@ is_c_wakeup(struct qi_probe *p, PyObject *callable)
     return 1;
 }
 
-/* The task whose step or wakeup this is; borrowed, NULL for any other callable. */
 PyObject *
-qi_task_of_step(struct qi_probe *p, PyObject *callable)
+qi_task_of_other_step(struct qi_probe *p, PyObject *callable)
 {
     PyObject *self = NULL;
 
-    if (callable == NULL || PyFunction_Check(callable)) {
-        return NULL;
-    }
-    if (Py_TYPE(callable) == p->step_types[0].type) { /* mostly: the steps of C tasks */
+    if (Py_TYPE(callable) == p->step_types[0].type) {
         self = self_of_step_object(p, callable);
         return self != NULL && is_task(p, self) ? self : NULL;
     }
@@ -129,12 +149,26 @@ read_attribute(const struct qi_fast_attribute *attribute, PyObject *object)
     return value;
 }
 
+/* A future's or a task's state is a text: PENDING, FINISHED or CANCELLED. */
 static int
-state_is(const struct qi_probe *p, PyObject *future, const char *wanted)
+is_cancelled(const struct qi_probe *p, PyObject *future)
+{
+    PyObject *state = read_attribute(&p->state, future);
+    /* Mostly the same object, as both are interned. */
+    int r = state == p->str_cancelled
+            || (state != NULL && PyUnicode_Check(state)
+                && PyUnicode_GET_LENGTH(state) == PyUnicode_GET_LENGTH(p->str_cancelled)
+                && PyUnicode_Compare(state, p->str_cancelled) == 0);
+    Py_XDECREF(state);
+    return r;
+}
+
+static int
+is_pending(const struct qi_probe *p, PyObject *future)
 {
     PyObject *state = read_attribute(&p->state, future);
     int r = state != NULL && PyUnicode_Check(state)
-            && PyUnicode_CompareWithASCIIString(state, wanted) == 0;
+            && PyUnicode_CompareWithASCIIString(state, "PENDING") == 0;
     Py_XDECREF(state);
     return r;
 }
@@ -290,7 +324,7 @@ task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *ta
         return;
     }
     /* A wakeup carries the future that completed. */
-    int cancelled = nargs == 1 && state_is(p, QI_SLOT(st, handle, args), "CANCELLED")
+    int cancelled = nargs == 1 && is_cancelled(p, QI_SLOT(st, handle, args))
                     && cancels_in_force(p, task, 1) > 0;
     known = qi_known_find(&p->known, task); /* Python code may have run */
     if (known != NULL) {
@@ -317,7 +351,13 @@ qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
 {
     qi_state *st = self->st;
     struct qi_probe *p = st->probe;
+    PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
 
+    if (task != NULL && task == self->view.stepping
+        && qi_handle_own(st, handle)->nargs == 0) {
+        self->view.yielded = 1; /* the last act of the step: qi_task_step_ended() tells */
+        return;
+    }
     if (QI_UNLIKELY(!foreign && self->thread_id != 0
                     && self->thread_id != PyThread_get_thread_ident())) {
         queued_by_other_thread(p, self, handle);
@@ -326,13 +366,7 @@ qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
             return;
         }
     }
-    PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
-
-    if (task != NULL && task == self->view.stepping
-        && qi_handle_own(st, handle)->nargs == 0) {
-        self->view.yielded = 1; /* the last act of the step: qi_task_step_ended() tells */
-    }
-    else if (task != NULL && qi_probe_view(p, self)) {
+    if (task != NULL && qi_probe_view(p, self)) {
         qi_probe_hold(p);
         task_queued(p, self, handle, task, foreign);
         (void)qi_probe_let_go(p);
@@ -378,7 +412,7 @@ detail_of(struct qi_probe *p, PyObject *waiter, unsigned kind)
         Py_XDECREF(repr);
         PyErr_Clear();
     }
-    else if (kind == QI_WAITS_FUTURE
+    else if (kind == QI_WAITS_FUTURE && Py_TYPE(waiter) != p->plain_future
              && strcmp(Py_TYPE(waiter)->tp_name, "_asyncio.Future") != 0) {
         const char *name = Py_TYPE(waiter)->tp_name;
         id = qi_text(p->client, name, strlen(name));
@@ -470,7 +504,7 @@ task_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
         exception = qi_text(p->client, name, strlen(name));
         Py_DECREF(exc);
     }
-    else if (state_is(p, task, "CANCELLED")) {
+    else if (is_cancelled(p, task)) {
         state = QI_TASK_CANCELLED;
     }
     if (name == 0 && (state != QI_TASK_DONE || p->level >= 3)) {
@@ -488,22 +522,6 @@ task_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
     self->view.tasks -= self->view.tasks > 0;
     qi_probe_note(p, now, QI_EV_TASK_ENDED, self->view.number, state, QI_REF_ID(ref),
                   exception);
-}
-
-void
-qi_task_step_begins(struct qi_probe *p, LoopObject *self, uint32_t index, int64_t now)
-{
-    struct qi_slot *slot = qi_row_begin(p->client, index);
-    struct qi_task_row *t = &slot->row.task;
-    uint64_t waited = now > t->changed ? (uint64_t)(now - t->changed) : 0;
-
-    QI_PUT(t->scheduled, t->scheduled + waited);
-    QI_PUT(t->changed, now);
-    QI_PUT(slot->state, (uint8_t)QI_TASK_RUNNING);
-    qi_row_end(p->client, index);
-    if (waited > self->view.max_lag) {
-        self->view.max_lag = waited;
-    }
 }
 
 /* After a step: what became of the task. */
@@ -646,7 +664,7 @@ qi_probe_task_made(LoopObject *self, PyObject *task, PyObject *coro)
     if (known != NULL && waiter != NULL) {
         task_waits(p, self, task, waiter, now);
     }
-    else if (known != NULL && !state_is(p, task, "PENDING")) {
+    else if (known != NULL && !is_pending(p, task)) {
         /* What is over already, is told in one go. */
         known = qi_known_find(&p->known, task);
         if (known != NULL) {
