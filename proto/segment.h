@@ -181,6 +181,7 @@ struct qi_loop_row {
     uint32_t ready, timers, watches, tasks, depth, host;
     uint64_t asyncio, qt, max_lag;
     uint32_t unseen;
+    uint64_t qt_busy;
 };
 
 struct qi_slot {

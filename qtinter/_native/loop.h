@@ -95,6 +95,11 @@ struct qi_loop_view {
     uint64_t callbacks;       /* of the statistics when the turn began */
     uint64_t asyncio_ns;      /* summed turns */
     uint64_t qt_ns;           /* summed time between turns */
+    uint64_t qt_busy_ns;      /* of this, processor time; see count_qt_busy() */
+    int64_t cpu_read;         /* when the thread's was read last, or 0 */
+    int64_t cpu_ns;           /* what it was then */
+    uint64_t cpu_qt_ns;       /* time between turns since then */
+    uint64_t cpu_turns_ns;    /* time in turns since then */
     uint64_t max_lag;         /* longest wait of a ready task, ns */
     uint32_t tasks;           /* alive */
     uint32_t timers;

@@ -7,6 +7,7 @@
 #include "probe_impl.h"
 
 #include <string.h>
+#include <time.h>
 
 #if defined(__linux__)
 #  include <sys/syscall.h>
@@ -68,6 +69,7 @@ write_loop_row(struct qi_probe *p, LoopObject *self, unsigned state)
     QI_PUT(row->qt, view->qt_ns);
     QI_PUT(row->max_lag, view->max_lag);
     QI_PUT(row->unseen, view->unseen);
+    QI_PUT(row->qt_busy, view->qt_busy_ns);
     if (within) {
         QI_PUT(row->depth, depth);
     }
@@ -171,6 +173,7 @@ qi_probe_loop_started(LoopObject *self)
     QI_PUT(slot->row.loop_.host, text);
     qi_row_end(p->client, view->row);
     view->turn_ended = 0;
+    view->cpu_read = 0; /* perhaps it was another thread's */
     /* A native run is one turn, but for the time that it waits. */
     view->is_native = self->running == QI_RUNNING_NATIVE;
     view->turn_began = view->is_native ? qi_probe_now() : 0;
@@ -712,6 +715,38 @@ qi_probe_adopt_loop(LoopObject *self)
 
 /*********** turns, modal functions, nested loops ***********/
 
+/*
+ * How much of the time between turns Qt was busy.  No dispatcher tells truly when it
+ * sleeps (GLib's says aboutToBlock() and awake() around its whole iteration), but the
+ * system knows how long the thread ran.  That is a system call, so it is asked at most
+ * every CPU_EVERY, at the beginning or the end of a turn: what the thread used since the
+ * last time, less its turns, was Qt's.  An interval is mostly one long time outside or
+ * one long turn, and then this is exact; else a turn that slept is taken from what Qt
+ * had, which is less than CPU_EVERY then.
+ */
+#define CPU_EVERY 200000 /* ns */
+
+static void
+count_qt_busy(struct qi_loop_view *view, int64_t now)
+{
+    if (view->is_native || now - view->cpu_read < CPU_EVERY) {
+        return;
+    }
+    struct timespec ts;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) < 0) {
+        return;
+    }
+    int64_t cpu = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+    int64_t used = cpu - view->cpu_ns - (int64_t)view->cpu_turns_ns;
+    if (view->cpu_read != 0 && used > 0) {
+        view->qt_busy_ns +=
+            (uint64_t)used < view->cpu_qt_ns ? (uint64_t)used : view->cpu_qt_ns;
+    }
+    view->cpu_read = now;
+    view->cpu_ns = cpu;
+    view->cpu_qt_ns = view->cpu_turns_ns = 0;
+}
+
 void
 qi_probe_turn_began(LoopObject *self)
 {
@@ -734,6 +769,8 @@ qi_probe_turn_began(LoopObject *self)
     uint64_t outside = (uint64_t)(view->turn_began - view->turn_ended);
     if (!view->is_native) {
         view->qt_ns += outside;
+        view->cpu_qt_ns += outside;
+        count_qt_busy(view, view->turn_began);
     }
     else { /* there is no Qt: the loop waited */
         qi_probe_note(p, view->turn_began, QI_EV_IDLE, view->number, 0, outside, 0);
@@ -760,6 +797,8 @@ qi_probe_turn_ended(LoopObject *self)
                            : 0;
     uint64_t callbacks = self->stats.callbacks - view->callbacks;
     view->asyncio_ns += turn;
+    view->cpu_turns_ns += turn;
+    count_qt_busy(view, now);
     view->turn_ended = now;
     view->turn_began = 0;
     view->mark = 0;

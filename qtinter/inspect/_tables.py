@@ -126,6 +126,7 @@ ENTITIES = {
             ("max_lag", "ns"),
             ("host", "t"),
             ("unseen", "u"),
+            ("qt_busy", "ns"),
         ),
     ),
     9: (

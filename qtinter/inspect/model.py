@@ -335,6 +335,7 @@ class Process:
                     "depth": row["depth"],
                     "asyncio": row["asyncio"] * 1e-9,
                     "qt": row["qt"] * 1e-9,
+                    "qt_busy": row["qt_busy"] * 1e-9,
                     "max_lag": row["max_lag"] * 1e-9,
                     "unseen": row["unseen"],
                 }

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 
 import pytest
 
@@ -1062,6 +1063,72 @@ def test_a_loop_that_waits_in_the_selector_is_not_in_qt(shown, app):
     (loop,) = shown.loops(ended=True)
     assert loop["qt"] == 0
     assert shown.events("idle")
+
+
+needs_thread_time = pytest.mark.skipif(
+    not hasattr(time, "thread_time"), reason="the system has no clock of a thread"
+)
+
+
+@needs_thread_time
+def test_qt_busy_and_qt_asleep(shown, qt, run_qt):
+    """By the thread's own clock, so that no other work on the machine matters."""
+    busy, asleep = 0.05, 0.2
+    tolerance = 0.002  # of turns that began within 0.2 ms of the last reading
+
+    def between_turns():
+        (loop,) = shown.loops()
+        return loop["qt"], loop["qt_busy"]
+
+    def work(done):
+        end = time.thread_time() + busy
+        while time.thread_time() < end:
+            pass
+        loop.call_soon_threadsafe(done.set_result, None)
+
+    async def measure():
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # the row is written at the end of a turn
+        began = time.monotonic()
+        _, busy_before = between_turns()
+        used = time.thread_time()
+        done = loop.create_future()
+        qt.QtCore.QTimer.singleShot(0, lambda: work(done))
+        await done
+        await asyncio.sleep(0.001)
+        qt_between, busy_between = between_turns()
+        used = time.thread_time() - used
+        assert busy - tolerance <= busy_between - busy_before <= used + tolerance
+        assert busy_between <= qt_between
+
+        used = time.thread_time()
+        await asyncio.sleep(asleep)
+        await asyncio.sleep(0.001)
+        qt_after, busy_after = between_turns()
+        used = time.thread_time() - used
+        assert busy_after - busy_between <= used + tolerance
+        slept = (qt_after - busy_after) - (qt_between - busy_between)
+        assert slept >= asleep - used - tolerance
+        assert slept <= time.monotonic() - began + tolerance
+
+    loop = None
+    run_qt(measure())
+
+
+@needs_thread_time
+def test_a_turn_that_sleeps_is_not_qt_asleep(shown, run_qt):
+    async def main():
+        await asyncio.sleep(0.001)
+        (before,) = shown.loops()
+        time.sleep(0.1)
+        await asyncio.sleep(0.001)
+        (after,) = shown.loops()
+        assert after["asyncio"] - before["asyncio"] >= 0.1
+        assert after["qt_busy"] - before["qt_busy"] <= after["qt"] - before["qt"]
+
+    run_qt(main())
 
 
 @tasks_have_names

@@ -512,11 +512,13 @@ def test_shares_of_a_loop():
     history = LoopHistory()
     for tick in range(9):
         loop.values[12] = tick * SECOND // 8  # asyncio: half of the time
+        loop.values[13] = tick * SECOND // 8  # the other half Qt had it,
+        loop.values[17] = tick * SECOND // 16  # and worked in half of that
         loop.values[6] = tick * 10
         history.add(tick * SECOND // 4, loop)
     shares = history.shares(10)
     assert len(shares) == 4
-    assert all(share.asyncio == pytest.approx(0.5) for share in shares)
+    assert all(share == pytest.approx((0.5, 0.25, 0.25)) for share in shares)
     assert history.rate() == pytest.approx(40)
 
 

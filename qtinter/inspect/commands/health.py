@@ -72,7 +72,8 @@ def _lag(options: argparse.Namespace) -> None:
                     loop["state"],
                     seconds(loop["max_lag"]),
                     f"{loop['asyncio_share']:.1%}",
-                    f"{loop['qt_share']:.1%}",
+                    f"{loop['qt_busy_share']:.1%}",
+                    f"{loop['qt_share'] - loop['qt_busy_share']:.1%}",
                     f"{max(0.0, idle):.1%}",
                     str(loop["ready"]),
                     loop["current"] or "",
@@ -80,7 +81,7 @@ def _lag(options: argparse.Namespace) -> None:
             )
         print_table(
             heading(process, processes),
-            ("loop", "state", "max lag", "asyncio", "between turns", "rest", "ready",
+            ("loop", "state", "max lag", "asyncio", "Qt", "asleep", "rest", "ready",
              "runs"),
             rows,
         )  # fmt: skip
@@ -112,6 +113,7 @@ async def _measure(options: argparse.Namespace) -> list[tuple[Process, dict[str,
                 lived = max(1, process.now() - int(process.info.get("mono0", 0)))
                 loop["asyncio_share"] = row["asyncio"] / lived
                 loop["qt_share"] = row["qt"] / lived
+                loop["qt_busy_share"] = row["qt_busy"] / lived
             histogram = await feed.request("HISTOGRAM", pid=process.info["pid"])
             found.append((process, {"loops": loops, "histogram": histogram or {}}))
     return found

@@ -77,6 +77,9 @@ _LOOP_COLUMNS: Columns = {
     "timers": lambda s: str(s["timers"]),
     "watches": lambda s: str(s["watches"]),
     "callbacks": lambda s: str(s["callbacks"]),
+    "asyncio": lambda s: seconds(s["asyncio"]),
+    "Qt": lambda s: seconds(s["qt_busy"]),
+    "asleep": lambda s: seconds(s["qt"] - s["qt_busy"]),
     "max lag": lambda s: seconds(s["max_lag"]),
 }
 

@@ -26,7 +26,11 @@ _STALL_FIELDS = next(
 
 
 class Share(NamedTuple):
-    """How a loop's thread spent a while; each a share of 1."""
+    """How a loop's thread spent a while; each a share of 1.
+
+    :ivar qt: processor time between turns
+    :ivar idle: the rest: it slept, or waited
+    """
 
     asyncio: float
     qt: float
@@ -46,7 +50,7 @@ class LoopHistory:
         samples = self._samples
         if samples and ts <= samples[-1][0]:
             return
-        asyncio_ns, qt_ns = loop["asyncio"], loop["qt"]
+        asyncio_ns, qt_ns = loop["asyncio"], loop["qt_busy"]
         if samples and (asyncio_ns < samples[-1][1] or qt_ns < samples[-1][2]):
             samples.clear()  # another loop of that id
         samples.append((ts, asyncio_ns, qt_ns, loop["ready"], loop["callbacks"]))

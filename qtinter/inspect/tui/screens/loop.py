@@ -95,11 +95,8 @@ class LoopView(PageView):
         last = shares[-1]
         rows = [("asyncio", [s.asyncio for s in shares], last.asyncio, HOT)]
         if row["mode"] != NATIVE:
-            # Between turns Qt has the thread; whether it sleeps there it does not say.
-            rows.append(("Qt, idle", [s.qt + s.idle for s in shares], 1 - last.asyncio,
-                         COOL))  # fmt: skip
-        else:
-            rows.append(("idle", [s.idle for s in shares], last.idle, COOL))
+            rows.append(("Qt", [s.qt for s in shares], last.qt, HOT))
+        rows.append(("asleep", [s.idle for s in shares], last.idle, COOL))
         for label, values, value, style in rows:
             lines.append(
                 [
