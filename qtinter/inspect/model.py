@@ -81,9 +81,8 @@ class Process:
 
     def put(self, row: list[Any]) -> Row:
         """Takes in a whole row, [kind, id, state, loop, columns...]."""
-        kind, ident, state, loop, *values = row
-        made = Row(kind, ident, state, loop, values)
-        self.rows[kind, ident] = made
+        made = Row(row[0], row[1], row[2], row[3], row[4:])
+        self.rows[made.kind, made.id] = made
         return made
 
     def change(self, kind: int, ident: int, columns: dict[int, Any]) -> Row:
