@@ -60,10 +60,11 @@ environment:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    options = parser(words).parse_args(words)
     try:
         if options.host is not None and options.command in commands.ON_FILES:
-            return remote.run_there(sys.argv[1:] if argv is None else argv)
+            return remote.run_there(words)
         code = int(options.run(options) or 0)
         sys.stdout.flush()  # here, where a reader that is gone is no error
         return code
@@ -91,8 +92,11 @@ def _fail(text: str, code: int) -> int:
 # --- arguments -----------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, with all commands."""
+def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The command line, with all commands.
+
+    :param words: with those commands that are needed to parse these.
+    """
     made = argparse.ArgumentParser(
         prog="qtinter-inspect",
         description="Show what the asyncio loops of running Qt programs do.",
@@ -141,7 +145,10 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    commands.add_all(command)
+    if words is None:
+        commands.add_all(command)
+    else:
+        commands.add_needed(command, words)
     return made
 
 

@@ -9,18 +9,22 @@ __all__ = ["place", "seconds"]
 
 
 def seconds(value: float | None) -> str:
-    """A duration; nothing for None."""
+    """A duration, in at most seven characters; nothing for None."""
     if value is None:
         return ""
-    if value < 1e-3:
+    if value < 0:
+        return "-" + seconds(-value)
+    if value < 0.9995e-3:
         return f"{value * 1e6:.0f} us"
-    if value < 1:
+    if value < 0.99995:
         return f"{value * 1e3:.1f} ms"
-    if value < 120:
+    if value < 99.95:
         return f"{value:.1f} s"
-    if value < 7200:
+    if value < 5999.5:
         return f"{value / 60:.1f} min"
-    return f"{value / 3600:.1f} h"
+    if value < 356400:
+        return f"{value / 3600:.1f} h"
+    return f"{value / 86400:.1f} d"
 
 
 def place(code: dict[str, Any] | None) -> str:

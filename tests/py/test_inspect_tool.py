@@ -240,6 +240,21 @@ def test_crash(segment, capsys):
     assert {task["name"] for task in value["tasks"]} >= {"[waits]"}
 
 
+def test_crash_says_why(segment, capsys):
+    def reasons(*words):
+        assert cli.main(["crash", str(segment), *words]) == 0
+        out = capsys.readouterr().out
+        _, head, rest = out.partition("why they did not go on\n")
+        return head and " ".join(rest.partition("last events")[0].split())
+
+    text = reasons()
+    assert "'[waits]'" in text
+    assert "for the signal one of" in text
+    assert "more: --reasons" not in text
+    assert reasons("--reasons", "1").endswith("more: --reasons, --json")
+    assert reasons("--reasons", "0") == ""
+
+
 def test_crash_of_what_is_no_segment(tmp_path, monkeypatch, capsys):
     (tmp_path / "bad").write_bytes(b"x" * 100)
     assert cli.main(["crash", str(tmp_path / "bad")]) == 3

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-__all__ = ["ON_FILES", "Command", "add_all"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ON_FILES", "Command", "add_all", "add_needed"]
 
 Command = Callable[..., argparse.ArgumentParser]
 """``command(name, text, run, target=True, table=False, machine=True)`` makes the parser
@@ -20,18 +23,21 @@ of a command.
 only so; False, not at all.  ``table``: it has ``--csv``, ``--filter`` and ``--sort``.
 ``machine``: it has ``--json``."""
 
-# In the order of the help.  Paths, because some are not in this folder.
-_MODULES = (
-    "qtinter.inspect.commands.screens",
-    "qtinter.inspect.commands.tables",
-    "qtinter.inspect.commands.tasks",
-    "qtinter.inspect.commands.health",
-    "qtinter.inspect.commands.control",
-    "qtinter.inspect.commands.watch",
-    "qtinter.inspect.commands.crash",
-    "qtinter.inspect.commands.machine",
-    "qtinter.trace.commands",
-)
+# In the order of the help: a module, and the commands that it adds, so that only those
+# are imported that are needed.  Paths, because some are not in this folder.
+_MODULES = {
+    "qtinter.inspect.commands.screens": ("top", "gui"),
+    "qtinter.inspect.commands.tables": (
+        "ls", "ps", "slots", "waits", "loops", "timers",
+    ),
+    "qtinter.inspect.commands.tasks": ("task", "tree", "why"),
+    "qtinter.inspect.commands.health": ("lag", "lint", "stack"),
+    "qtinter.inspect.commands.control": ("cancel", "level", "attach"),
+    "qtinter.inspect.commands.watch": ("watch",),
+    "qtinter.inspect.commands.crash": ("crash",),
+    "qtinter.inspect.commands.machine": ("doctor", "completion", "proxy"),
+    "qtinter.trace.commands": ("record", "dump", "replay", "export", "diff"),
+}  # fmt: skip
 
 # With --host these run on the other machine: they look at files and processes there.
 ON_FILES = ("attach", "crash", "diff", "doctor", "dump", "export", "record", "replay")
@@ -39,5 +45,15 @@ ON_FILES = ("attach", "crash", "diff", "doctor", "dump", "export", "record", "re
 
 def add_all(command: Any) -> None:
     """Add the commands of all modules."""
-    for name in _MODULES:
-        importlib.import_module(name).add_commands(command)
+    for module in _MODULES:
+        importlib.import_module(module).add_commands(command)
+
+
+def add_needed(command: Any, words: Sequence[str]) -> None:
+    """Add the commands among these words, with all others of their modules.
+
+    All, if there are none among them: then there is help to be shown, or a mistake.
+    """
+    needed = [m for m, names in _MODULES.items() if not set(names).isdisjoint(words)]
+    for module in needed or (_MODULES if words else ()):
+        importlib.import_module(module).add_commands(command)

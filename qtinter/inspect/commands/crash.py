@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from typing import TYPE_CHECKING, Any
 
-from .. import analysis
-from ..model import TASK, Process
+from .. import _tables, analysis
+from ..model import TASK, Process, Row
 from ..segment import read_snapshot, segments
 from .output import print_json, print_table, safe, seconds, sender
 from .sources import NoTargetError
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from . import Command
+
+_REASONS = 10
+_PARAGRAPH_WIDTH = 100
 
 
 def add_commands(command: Command) -> None:
@@ -28,6 +33,14 @@ def add_commands(command: Command) -> None:
     made.add_argument("file", nargs="?", help="the segment; by default the newest one")
     made.add_argument(
         "--events", type=int, default=20, help="how many of the last events"
+    )
+    made.add_argument(
+        "--reasons",
+        type=int,
+        default=_REASONS,
+        metavar="N",
+        help="of how many tasks to say why they did not go on: those that had waited "
+        f"longest first, those that slept last ({_REASONS}); --json has all",
     )
     made.add_argument("--list", action="store_true", help="only list what there is")
 
@@ -45,11 +58,11 @@ def _crash(options: argparse.Namespace) -> None:
         path, process = found
     records = process.records[-options.events :] if options.events > 0 else []
     events = [process.event(record) for record in records]
-    reasons = [
-        {"task": row.id, "text": analysis.why(process, row.id).text}
-        for row in process.of_kind(TASK)
-    ]
     if options.json:
+        reasons = [
+            {"task": row.id, "text": analysis.why(process, row.id).text}
+            for row in process.of_kind(TASK)
+        ]
         print_json(
             {
                 "file": path,
@@ -65,10 +78,12 @@ def _crash(options: argparse.Namespace) -> None:
             }
         )
         return
-    _print(process, path, events)
+    _print(process, path, events, options.reasons)
 
 
-def _print(process: Process, path: str, events: list[dict[str, Any]]) -> None:
+def _print(
+    process: Process, path: str, events: list[dict[str, Any]], reasons: int
+) -> None:
     name = safe(process.info["name"])
     print(f"{name}, pid {process.info['pid']}, {_state(process)}; {safe(path)}")
     for loop in process.loops():
@@ -90,6 +105,7 @@ def _print(process: Process, path: str, events: list[dict[str, Any]]) -> None:
             for w in process.waits()
         ],
     )  # fmt: skip
+    _print_reasons(process, reasons)
     last = process.info["last"]
     print_table(
         f"last events ({process.lost} older ones lost)"
@@ -105,6 +121,37 @@ def _print(process: Process, path: str, events: list[dict[str, Any]]) -> None:
             for event in events
         ],
     )
+
+
+def _print_reasons(process: Process, most: int) -> None:
+    """What ``why`` says of the tasks that had waited longest."""
+    rows = [row for row in process.of_kind(TASK) if not row.is_over]
+
+    def order(row: Row) -> tuple[bool, int, int]:
+        """Those that go on by themselves are of least interest."""
+        sleeps = _tables.WAIT_KINDS.get(row["wait_kind"]) == "timer"
+        return sleeps, int(row["changed"]) or process.info["last"], row.id
+
+    rows.sort(key=order)
+    shown = rows[: max(0, most)]
+    if not shown:
+        return
+    print("why they did not go on")
+    width = min(shutil.get_terminal_size().columns, _PARAGRAPH_WIDTH)
+    for row in shown:
+        text = safe(analysis.why(process, row.id).text)
+        print(
+            textwrap.fill(
+                text,
+                width,
+                initial_indent="- ",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    if len(rows) > len(shown):
+        print(f"... and {len(rows) - len(shown):,} more: --reasons, --json")
 
 
 def _state(process: Process) -> str:

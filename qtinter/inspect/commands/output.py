@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     Columns = Mapping[str, Callable[[dict[str, Any]], str]]
 
 
+# Rows, beyond which Rich takes longer to lay them out than somebody wants to wait.
+_MOST_FOLDED = 200
+_SHORT = 10  # cells: numbers, states and times are not folded
+_NARROWEST = 6  # columns are not made narrower than that
+
+
 def print_json(value: Any) -> None:
     json.dump(value, sys.stdout, ensure_ascii=False, default=str)
     print()
@@ -53,19 +60,41 @@ def print_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> No
     if not sys.stdout.isatty():  # for other programs
         _plain_table(title, columns, rows)
         return
+    columns, rows = _without_empty_columns(columns, rows)
     try:
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+        if len(rows) > _MOST_FOLDED:
+            _fitted_table(title, columns, rows)
+        else:
+            _rich_table(title, columns, rows)
     except ImportError:
         _plain_table(title, columns, rows)
-        return
+
+
+def _without_empty_columns(
+    columns: Sequence[str], rows: list[list[str]]
+) -> tuple[Sequence[str], list[list[str]]]:
+    """In a terminal there is no room for columns in which nothing is said."""
+    kept = [i for i in range(len(columns)) if not rows or any(row[i] for row in rows)]
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _rich_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(
-        title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column, *cells in zip(columns, *rows):
+        is_short = max(map(len, cells), default=0) <= _SHORT
+        table.add_column(column, overflow="fold", no_wrap=is_short)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)
@@ -77,6 +106,20 @@ def _plain_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> N
         print(title)
     for row in [list(columns), *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def _fitted_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
+    """A line a row, in the width of the terminal: the widest columns are cut."""
+    from ..tui.text import fit, width_of
+
+    widths = [max(map(width_of, cells)) for cells in zip(columns, *rows)]
+    left = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
+    while sum(widths) > left and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    if title:
+        print(title)
+    for row in [list(columns), *rows]:
+        print("  ".join(map(fit, row, widths)).rstrip())
 
 
 def show(

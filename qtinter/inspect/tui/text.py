@@ -8,6 +8,19 @@ from __future__ import annotations
 
 from rich.cells import cell_len, set_cell_size
 
+from ..words import seconds
+
+__all__ = [
+    "bar",
+    "clean",
+    "count",
+    "fit",
+    "nanoseconds",
+    "seconds",
+    "sparkline",
+    "width_of",
+]
+
 ELLIPSIS = "…"
 REPLACEMENT = "\ufffd"
 BARS = " ▁▂▃▄▅▆▇█"
@@ -53,25 +66,6 @@ def fit(text: str, width: int, right: bool = False) -> str:
 def width_of(text: str) -> int:
     """How many terminal cells a clean text takes."""
     return len(text) if text.isascii() else cell_len(text)
-
-
-def seconds(value: float | None) -> str:
-    """A duration, in at most seven characters."""
-    if value is None:
-        return ""
-    if value < 0:
-        return "-" + seconds(-value)
-    if value < 0.9995e-3:
-        return f"{value * 1e6:.0f} us"
-    if value < 0.99995:
-        return f"{value * 1e3:.1f} ms"
-    if value < 99.95:
-        return f"{value:.1f} s"
-    if value < 5999.5:
-        return f"{value / 60:.1f} min"
-    if value < 356400:
-        return f"{value / 3600:.1f} h"
-    return f"{value / 86400:.1f} d"
 
 
 def nanoseconds(value: int) -> str:
