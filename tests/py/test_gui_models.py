@@ -381,6 +381,50 @@ def test_a_large_table_is_looked_at_in_slices(table):
     assert turns > 20
 
 
+def test_a_large_table_is_sorted_in_slices(table):
+    compared = 0
+
+    class Key:
+        def __init__(self, number):
+            self.number = number
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return self.number == other.number
+
+        def __lt__(self, other):
+            return self.number < other.number
+
+    column = table.table.columns[0]._replace(
+        key=lambda app, item: Key(item.id * 7919 % 20_011)
+    )
+    table.table = table.table._replace(columns=(column, *table.table.columns[1:]))
+
+    def longest():
+        nonlocal compared
+        most = total = 0
+        while table.busy:
+            compared = 0
+            table.work(0)
+            most, total = max(most, compared), total + compared
+        return most, total
+
+    table.set_application(application(20_000))
+    most, total = longest()
+    assert total > 100_000
+    assert most < total / 5
+    table.sort(1)
+    longest()
+    table.sort(0)
+    most, total = longest()
+    assert total > 100_000
+    assert most < total / 5
+    keys = [i * 7919 % 20_011 for i in map(table.id_at, range(table.rowCount()))]
+    assert keys == sorted(keys)
+    assert len(keys) == 20_000
+
+
 def test_cells(table):
     from qtinter.inspect.gui.qt import Qt
 
@@ -460,6 +504,29 @@ def test_a_filter_keeps_what_is_above(forest):
     assert tree(forest) == {}
 
 
+def test_a_large_part_of_the_tree_goes_in_slices(forest):
+    app = application(1000)
+    for ident in range(2, 1001):
+        change(app, ident, creator=ref(TASK, 1))
+    forest.set_mode("creator")
+    forest.set_application(app)
+    work(forest)
+    key = trees.entity(TASK, 500)
+    assert forest.index_of(key).parent().data() == "1  beta"
+    remove(app, 1)
+    forest.work(0)
+    assert forest.rowCount() == 0
+    assert not forest.index_of(key).isValid()
+    turns = 0
+    while forest.busy:
+        forest.work(0)
+        turns += 1
+    assert turns > 1000
+    ((_, below),) = tree(forest).items()
+    assert len(below) == 999
+    assert forest.index_of(key).isValid()
+
+
 @pytest.mark.parametrize("mode", sorted(trees.MODES))
 def test_random_changes_of_the_tree(forest, mode):
     import random
@@ -485,6 +552,8 @@ def test_random_changes_of_the_tree(forest, mode):
                 creator=rng.choice((0, ref(TASK, rng.randrange(1, 30)))),
                 slot=rng.choice((0, 7)),
             )
+            for _ in range(rng.randrange(4)):
+                forest.work(0)  # only a part of what there is to do
         work(forest)
         shown = set()
 

@@ -319,11 +319,23 @@ class Table(NamedTuple):
             return app.process.lints
         if self.kind == STALL:
             return app.stalls
-        return {
-            ident: row
-            for (kind, ident), row in list(app.process.rows.items())
-            if kind == self.kind
-        }
+        return {ident: row for ident, row in self.each(app) if row is not None}
+
+    def idents(self, app: Application) -> list[Any]:
+        """All ids."""
+        if self.kind in (LINT, STALL):
+            return list(self.items(app))
+        rows = list(app.process.rows)
+        return [ident for kind, ident in rows if kind == self.kind]
+
+    def each(self, app: Application) -> Iterator[tuple[Any, Any]]:
+        """Ids and items, one after the other; (None, None) for what is something else,
+        so that whoever has no more time can stop there."""
+        if self.kind in (LINT, STALL):
+            yield from list(self.items(app).items())
+            return
+        for (kind, ident), row in list(app.process.rows.items()):
+            yield (ident, row) if kind == self.kind else (None, None)
 
     def get(self, app: Application, ident: Any) -> Any:
         if self.kind == LINT:

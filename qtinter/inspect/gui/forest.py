@@ -11,7 +11,7 @@ from . import trees
 from .application import Application, Changes
 from .columns import seconds, task_state, wait_text
 from .qt import Qt, QtCore
-from .tables import ID_ROLE, LOOK
+from .tables import ID_ROLE
 from .trees import Key
 
 _ROOT = QtCore.QModelIndex()
@@ -46,7 +46,8 @@ class Forest(QtCore.QAbstractItemModel):
         self._root = _Node(trees.group(-1), None)
         self._nodes: dict[Key, _Node] = {}
         self._pending: set[int] = set()
-        self._queue: list[int] = []
+        self._queue: list[tuple[int, int]] = []
+        self._limbo: list[_Node] = []  # what was below a node that was removed
 
     def set_application(self, application: Application | None) -> None:
         if self._changes is not None and self.application is not None:
@@ -71,15 +72,10 @@ class Forest(QtCore.QAbstractItemModel):
         self.endResetModel()
         self._pending.clear()
         self._queue = []
+        self._limbo = []
         if self.application is not None:
-            self._queue = sorted(
-                (
-                    ident
-                    for kind, ident in list(self.application.process.rows)
-                    if kind == TASK
-                ),
-                reverse=True,
-            )
+            self._queue = list(self.application.process.rows)  # of all kinds
+            self._queue.reverse()
 
     def look_again(self) -> None:
         """Looks at all tasks again, without beginning anew: time has passed."""
@@ -89,7 +85,7 @@ class Forest(QtCore.QAbstractItemModel):
 
     @property
     def busy(self) -> bool:
-        return bool(self._queue) or bool(self._pending)
+        return bool(self._queue or self._pending or self._limbo)
 
     def work(self, seconds: float) -> None:
         """Takes in what changed, for so long at most."""
@@ -100,12 +96,17 @@ class Forest(QtCore.QAbstractItemModel):
         if everything:
             self.rebuild()
         self._pending |= ids
-        number = 0
-        while self._queue or self._pending:
-            ident = self._queue.pop() if self._queue else self._pending.pop()
-            self._place(ident)
-            number += 1
-            if number % LOOK == 0 and time.monotonic() > deadline:
+        while self._limbo or self._queue or self._pending:
+            if self._limbo:
+                self._forget(self._limbo.pop())
+            elif self._queue:
+                kind, ident = self._queue.pop()
+                if kind == TASK:
+                    self._place(ident)
+            else:
+                self._place(self._pending.pop())
+            # A row that goes costs the view some time for each node that is open.
+            if time.monotonic() > deadline:
                 return
 
     def _place(self, ident: int) -> None:
@@ -130,7 +131,10 @@ class Forest(QtCore.QAbstractItemModel):
             self._add(key, above)
         elif node.parent is not None and node.parent.key != above:
             self._remove(node)
-            self._add(key, above)
+            if self._limbo:
+                self._pending.add(ident)  # it may belong below what is forgotten first
+            else:
+                self._add(key, above)
         else:
             index = self._index_of(node)
             self.dataChanged.emit(index, index.siblingAtColumn(len(_TITLES) - 1))
@@ -161,14 +165,9 @@ class Forest(QtCore.QAbstractItemModel):
         return parent
 
     def _remove(self, node: _Node) -> None:
-        """Removes a node; what is below it is looked at again."""
-        below = [node]
-        while below:
-            one = below.pop()
-            del self._nodes[one.key]
-            below.extend(one.nodes.values())
-            if one is not node and one.key.kind == TASK:
-                self._pending.add(one.key.id)
+        """Removes a node; what is below it is forgotten, and then looked at again."""
+        del self._nodes[node.key]
+        self._limbo.extend(node.nodes.values())
         parent = node.parent
         assert parent is not None
         place = bisect_left(parent.children, node.key)
@@ -182,6 +181,12 @@ class Forest(QtCore.QAbstractItemModel):
             else:
                 self._remove(parent)
 
+    def _forget(self, node: _Node) -> None:
+        del self._nodes[node.key]
+        self._limbo.extend(node.nodes.values())
+        if node.key.kind == TASK:
+            self._pending.add(node.key.id)
+
     def _index_of(self, node: _Node) -> Any:
         if node.parent is None:
             return QtCore.QModelIndex()
@@ -189,7 +194,7 @@ class Forest(QtCore.QAbstractItemModel):
         return self.createIndex(place, 0, node)
 
     def index_of(self, key: Key) -> Any:
-        node = self._nodes.get(key)
+        node = None if self._limbo else self._nodes.get(key)
         return QtCore.QModelIndex() if node is None else self._index_of(node)
 
     def key_at(self, index: Any) -> Key | None:

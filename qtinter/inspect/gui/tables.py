@@ -8,6 +8,7 @@ a frame.
 
 from __future__ import annotations
 
+import heapq
 import time
 from bisect import bisect_left
 from typing import Any, Callable, Iterator
@@ -20,6 +21,7 @@ from .qt import Qt, QtCore
 ID_ROLE = Qt.ItemDataRole.UserRole
 RESORT_SECONDS = 1.0
 LOOK = 64  # rows between two looks at the clock
+RUN = 2048  # rows that are sorted at once
 
 _ROOT = QtCore.QModelIndex()
 
@@ -67,12 +69,12 @@ class RowTable(QtCore.QAbstractTableModel):
         """Looks at all rows again, in slices."""
         self._scan = self._look_at_all() if self.application is not None else None
         if self.application is None:
-            self._replace([])
+            self._replace([], {})
 
     def look_again(self) -> None:
         """Looks at all rows again, without beginning anew: time has passed."""
         if self.application is not None and not self.busy:
-            self._pending.update(self.table.items(self.application))
+            self._pending.update(self.table.idents(self.application))
 
     @property
     def busy(self) -> bool:
@@ -104,8 +106,7 @@ class RowTable(QtCore.QAbstractTableModel):
                 if time.monotonic() > deadline:
                     return
             self._scan = None
-        if self._pending:
-            self._take_pending(deadline)
+        self._take_pending(deadline)
         if self._unsorted and time.monotonic() - self._sorted_at > RESORT_SECONDS:
             self._scan = self._sort_again()
 
@@ -123,51 +124,53 @@ class RowTable(QtCore.QAbstractTableModel):
 
     def _look_at_all(self) -> Iterator[None]:
         assert self.application is not None
-        found = []
-        items = self.table.items(self.application)
-        for number, (ident, item) in enumerate(list(items.items())):
+        runs = _Runs()
+        for number, (ident, item) in enumerate(self.table.each(self.application)):
             if self._wants(ident, item):
-                found.append((self._key(item, ident), ident))
+                runs.add((self._key(item, ident), ident))
             if number % LOOK == 0:
                 yield
-        found.sort()
-        self._replace(found)
+        yield from runs.merge()
+        self._replace(runs.found, runs.keys)
 
-    def _replace(self, found: list[tuple[Any, Any]]) -> None:
+    def _replace(self, found: list[tuple[Any, Any]], keys: dict[Any, Any]) -> None:
         self.beginResetModel()
-        self._order = found
-        self._keys = {ident: key for key, ident in found}
+        self._order, self._keys = found, keys
         self._unsorted = False
         self._sorted_at = time.monotonic()
         self.endResetModel()
 
     def _take_pending(self, deadline: float) -> None:
+        changed: list[Any] = []
+        while self._pending:
+            many = min(LOOK, len(self._pending))
+            self._take(sorted(self._pending.pop() for _ in range(many)), changed)
+            if time.monotonic() > deadline:
+                break
+        rows = [row for row in map(self.row_of, changed) if row >= 0]
+        if rows:
+            self.dataChanged.emit(
+                self.index(min(rows), 0),
+                self.index(max(rows), len(self.table.columns) - 1),
+            )
+
+    def _take(self, idents: list[Any], changed: list[Any]) -> None:
+        """Takes in a few that changed; adds those that are shown as before."""
         assert self.application is not None
-        pending = sorted(self._pending)
-        first, last = len(self._order), -1
         added: list[tuple[Any, Any]] = []
         removed = []
-        number = 0
-        for number, ident in enumerate(pending, 1):
+        for ident in idents:
             item = self.table.get(self.application, ident)
             wanted = self._wants(ident, item)
             if ident in self._keys:
-                row = self.row_of(ident)
                 if not wanted:
-                    removed.append(row)
+                    removed.append(self.row_of(ident))
                 else:
-                    first, last = min(first, row), max(last, row)
+                    changed.append(ident)
                     if self.table.columns[self._column].moves:
                         self._unsorted = True
             elif wanted:
                 added.append((self._key(item, ident), ident))
-            if number % LOOK == 0 and time.monotonic() > deadline:
-                break
-        self._pending = set(pending[number:])
-        if last >= 0:
-            self.dataChanged.emit(
-                self.index(first, 0), self.index(last, len(self.table.columns) - 1)
-            )
         for low, high in _runs(removed):
             self.beginRemoveRows(_ROOT, low, high)
             for _, ident in self._order[low : high + 1]:
@@ -194,32 +197,29 @@ class RowTable(QtCore.QAbstractTableModel):
     def _sort_again(self) -> Iterator[None]:
         """Puts all rows in order again; nothing comes or goes meanwhile."""
         assert self.application is not None
-        found = []
-        for number, (_, ident) in enumerate(self._order):
+        runs = _Runs()
+        before = self._order
+        for number, (_, ident) in enumerate(before):
             if number % LOOK == 0:
                 yield
             item = self.table.get(self.application, ident)
             # What is gone already will be taken away soon, and is last until then.
-            found.append(
-                ((1, 0, ident) if item is None else self._key(item, ident), ident)
-            )
-        found.sort()
+            runs.add(((1, 0, ident) if item is None else self._key(item, ident), ident))
+        yield from runs.merge([ident for _, ident in before])
         self._unsorted = False
         self._sorted_at = time.monotonic()
-        if [ident for _, ident in found] == [ident for _, ident in self._order]:
-            self._order = found
-            self._keys = {ident: key for key, ident in found}
+        if runs.same:
+            self._order, self._keys = runs.found, runs.keys
             return
         self.layoutAboutToBeChanged.emit()
-        before = self.persistentIndexList()
-        ids = [self.id_at(index.row()) for index in before]
-        self._order = found
-        self._keys = {ident: key for key, ident in found}
+        indexes = self.persistentIndexList()
+        ids = [self.id_at(index.row()) for index in indexes]
+        self._order, self._keys = runs.found, runs.keys
         after = [
             self.index(self.row_of(ident), index.column())
-            for index, ident in zip(before, ids)
+            for index, ident in zip(indexes, ids)
         ]
-        self.changePersistentIndexList(before, after)
+        self.changePersistentIndexList(indexes, after)
         self.layoutChanged.emit()
 
     # --- QAbstractTableModel
@@ -295,6 +295,47 @@ class RowTable(QtCore.QAbstractTableModel):
             self._scan = self._sort_again()
         else:
             self.refilter()
+
+
+class _Runs:
+    """Sorts many (key, id) in slices: short runs at once, and then a merge of them.
+
+    :ivar found: all of them, in order; complete after :meth:`merge`.
+    :ivar keys: id to key.
+    :ivar same: whether they are in the order that :meth:`merge` was told.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Any, Any]] = []
+        self.keys: dict[Any, Any] = {}
+        self.same = True
+        self._runs: list[list[tuple[Any, Any]]] = []
+        self._run: list[tuple[Any, Any]] = []
+
+    def add(self, entry: tuple[Any, Any]) -> None:
+        self._run.append(entry)
+        if len(self._run) >= RUN:
+            self._end_run()
+
+    def _end_run(self) -> None:
+        self._run.sort()
+        self._runs.append(self._run)
+        self._run = []
+
+    def merge(self, before: list[Any] | None = None) -> Iterator[None]:
+        """Puts all in order; yields where the work may pause.
+
+        :param before: the ids in the order that they had.
+        """
+        self._end_run()
+        found, keys = self.found, self.keys
+        for number, entry in enumerate(heapq.merge(*self._runs)):
+            found.append(entry)
+            keys[entry[1]] = entry[0]
+            if before is not None and before[number] != entry[1]:
+                self.same = False
+            if number % LOOK == 0:
+                yield
 
 
 class _Descending:
