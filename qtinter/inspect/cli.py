@@ -15,7 +15,8 @@ from .._version import __version__
 from . import commands, remote
 from .commands import examples
 from .commands.sources import NoTargetError
-from .errors import IncompatibleError, InspectError
+from .errors import IncompatibleError, InspectError, UsageError
+from .fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 0
-    except (ImportError, InspectError, OSError, ValueError) as exc:
+    except UsageError as exc:
+        return _fail(str(exc), EXIT_USAGE)
+    except OSError as exc:
+        text = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+        return _fail(text, EXIT_NO_TARGET)
+    except (ImportError, InspectError, ValueError) as exc:
         return _fail(str(exc), EXIT_NO_TARGET)
 
 
@@ -116,7 +122,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         text: str,
         run: Callable[[Any], Any],
         target: bool | str = True,
-        table: bool = False,
+        table: str | None = None,
         machine: bool = True,
     ) -> argparse.ArgumentParser:
         summary = text.split(". ")[0].split(": ")[0].rstrip(".") + "."
@@ -140,7 +146,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
                 "-p", "--pid", type=int, help="the application, if there are several"
             )
         if table:
-            _add_table_options(command)
+            _add_table_options(command, FIELDS[table])
         remote.add_options(command, default=argparse.SUPPRESS)
         command.set_defaults(run=run)
         return command
@@ -152,28 +158,36 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     return made
 
 
-def _add_table_options(command: argparse.ArgumentParser) -> None:
+def _add_table_options(command: argparse.ArgumentParser, fields: Sequence[str]) -> None:
+    def condition(text: str) -> Any:
+        from . import filters
+
+        try:
+            return filters.compile(text, fields)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+
+    def order(text: str) -> str:
+        if text.lstrip("-") not in fields:
+            known = ", ".join(sorted(fields))
+            raise argparse.ArgumentTypeError(f"there is no {text!r}; there are {known}")
+        return text
+
     command.add_argument("--csv", action="store_true", help="comma-separated values")
     command.add_argument(
         "-f",
         "--filter",
         metavar="CONDITION",
-        type=_filter,
+        type=condition,
         help="only rows for which it holds, as: state==waiting and age>5s (names are "
         "those of --json)",
     )
     command.add_argument(
-        "--sort", metavar="NAME", help="the biggest first; --sort=-NAME: the smallest"
+        "--sort",
+        metavar="NAME",
+        type=order,
+        help="the biggest first; --sort=-NAME: the smallest",
     )
-
-
-def _filter(text: str) -> Any:
-    from . import filters
-
-    try:
-        return filters.compile(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def _watch_by_default(options: argparse.Namespace) -> int:

@@ -9,3 +9,7 @@ class InspectError(Exception):
 
 class IncompatibleError(InspectError):
     """The daemon speaks another version of the protocol."""
+
+
+class UsageError(InspectError):
+    """What was asked for cannot be understood."""

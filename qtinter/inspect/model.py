@@ -263,9 +263,12 @@ class Process:
 
     def slots(self, ended: bool = False) -> list[dict[str, Any]]:
         """The asyncslots, oldest first."""
+        pending: dict[int, list[int]] = {}
+        for task in self.of_kind(TASK):
+            if task["slot"]:
+                pending.setdefault(task["slot"], []).append(task.id)
         found = []
         for row in self.of_kind(SLOT, ended):
-            pending = [task.id for task in self.of_kind(TASK) if task["slot"] == row.id]
             found.append(
                 {
                     "id": row.id,
@@ -281,7 +284,7 @@ class Process:
                     "max": row["max"] * 1e-9,
                     "last_call": self._age(row["last_call"]),
                     "ignore": self.text(row["ignore"]),
-                    "pending": pending,
+                    "pending": pending.get(row.id, []),
                 }
             )
         return sorted(found, key=lambda slot: int(slot["id"]))

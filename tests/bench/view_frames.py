@@ -4,10 +4,10 @@
 
 A window (offscreen) and the rows of the terminal view show an application that is made
 up: tasks that wait, of which some change in each frame.  Each row is something that a
-user does, with the longest time for which it kept the window from its events: one frame's
-work, or painting and everything else that Qt had to do after it.  Times are CPU time of
-the thread, the best of the rounds, because other work on the machine only makes it
-longer.  The second figure is the sum of all, until the view is up to date.
+user does, with the longest time for which it kept the window from its events: the work
+of one frame, or painting and everything else that Qt had to do after it.  Times are CPU
+time of the thread, the best of the rounds, because other work on the machine only makes
+it longer.  The second figure is the sum of all, until the view is up to date.
 """
 
 import argparse

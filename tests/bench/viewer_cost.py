@@ -4,8 +4,8 @@
 
 An application with 1,000 tasks (``--tasks``) runs alone, inspected and with nobody
 watching, with the terminal view in a pty, and with the window, both at 20 Hz.  Its CPU
-time (user and system, of all its threads, as the kernel accounts it in nanoseconds) over
-a span is given as a share of one processor; beside it that of the loop's thread, and
+time (user and system, of all its threads, as the kernel accounts it) over a span is
+given as a share of one processor; beside it that of the loop's thread, and
 that of the thread that sends to the daemon.  Only that one has anything to do for a
 viewer: what it does more than with nobody watching is the viewer's load.
 

@@ -11,6 +11,7 @@ import pytest
 import qtinter
 from qtinter import inspect
 from qtinter.inspect import cli, errors
+from qtinter.inspect.fields import FIELDS
 from qtinter.inspect.segment import read_snapshot
 
 from .driving import create_named
@@ -216,6 +217,7 @@ def test_watch(process, monkeypatch, capsys):
         feed.Change("rows", pid, {"upsert": [[6, 99, {}]], "gone": [[1, 2]]}),
         feed.Change("events", pid, {"ts": 1, "records": [5, 11, 1, 0, row, 1000]}),
         feed.Change("gap", 0, {"count": 3, "cause": "ring"}),
+        feed.Change("up", pid, {"pid": pid, "process": {0: pid, 2: "some"}}),
     ]
     made = FakeFeed(process, changes)
     monkeypatch.setattr(feed, "connect", lambda *args, **options: made)
@@ -226,7 +228,61 @@ def test_watch(process, monkeypatch, capsys):
     assert lines[2]["gone"] == [[1, 2]]
     assert lines[3]["events"][0]["event"] == "task_step"
     assert lines[4]["count"] == 3
+    assert lines[5]["process"]["name"] == "some"
     assert made.subscriptions == [(None, {"hz": 5, "events": True})]
+
+
+def wrong_use(*words):
+    with pytest.raises(SystemExit) as info:
+        cli.main(list(words))
+    return info.value.code
+
+
+@pytest.mark.parametrize("command", ["ps", "slots", "waits", "loops", "timers"])
+def test_a_condition_on_what_is_not_there(command, capsys):
+    assert wrong_use(command, "-f", "nonsense==1") == 2
+    assert "there is no field 'nonsense'" in capsys.readouterr().err
+
+
+def test_fields_are_those_of_the_tables(process):
+    for name in ("tasks", "slots", "waits", "loops", "timers"):
+        rows = getattr(process, name)()
+        assert rows, name
+        more = ["lint"] if name == "tasks" else []
+        assert sorted(FIELDS[name]) == sorted([*rows[0], *more])
+
+
+def test_findings_of_a_task(fake, process, capsys):
+    tasks = {task["name"]: task["id"] for task in process.tasks()}
+    for ident in ("QI302", "QI101"):
+        key = (ident, 1 << 56 | tasks["[waits]"])
+        process.lints[key] = {"id": ident, "ref": key[1]}
+    assert cli.main(["ps", "--json", "-f", "lint==QI101"]) == 0
+    ((row,),) = (found["rows"] for found in json.loads(capsys.readouterr().out))
+    assert (row["name"], row["lint"]) == ("[waits]", ["QI101", "QI302"])
+    assert cli.main(["ps", "--json", "-f", "not lint"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert {row["name"] for row in found["rows"]} == {*tasks} - {"[waits]"}
+
+
+@pytest.mark.parametrize("command", ["top", "gui"])
+def test_a_filter_of_a_view_that_is_none(command, monkeypatch, capsys):
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    if command == "top":
+        pytest.importorskip("textual", reason="the terminal view needs Textual")
+    assert cli.main([command, "-f", "nonsense=="]) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(capsys):
+    assert cli.main(["crash", "/nowhere/at all"]) == 3
+    err = capsys.readouterr().err
+    assert err == "qtinter-inspect: /nowhere/at all: No such file or directory\n"
+
+
+def test_watching_what_is_not_there(fake, capsys):
+    assert cli.main(["watch", "1"]) == 3
+    assert "no application with pid 1" in capsys.readouterr().err
 
 
 def test_crash(segment, capsys):
@@ -297,7 +353,7 @@ def test_filter_and_sort(fake, process, capsys):
     assert cli.main(["ps", "--json", "--sort=-id"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)
     assert [row["id"] for row in shown["rows"]] == ids[::-1]
-    assert cli.main(["ps", "--sort", "nonsense"]) == 3
+    assert wrong_use("ps", "--sort", "nonsense") == 2
     assert "there is no 'nonsense'; there are age, " in capsys.readouterr().err
 
 

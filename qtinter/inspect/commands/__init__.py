@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["ON_FILES", "Command", "add_all", "add_needed"]
 
 Command = Callable[..., argparse.ArgumentParser]
-"""``command(name, text, run, target=True, table=False, machine=True)`` makes the parser
+"""``command(name, text, run, target=True, table=None, machine=True)`` makes the parser
 of a command.
 
 ``target``: True, the application can be given as ``[PID]`` or ``--pid``; ``"--pid"``,
-only so; False, not at all.  ``table``: it has ``--csv``, ``--filter`` and ``--sort``.
+only so; False, not at all.  ``table``: it has ``--csv``, ``--filter`` and ``--sort`` of
+these :data:`~qtinter.inspect.fields.FIELDS`.
 ``machine``: it has ``--json``."""
 
 # In the order of the help: a module, and the commands that it adds, so that only those

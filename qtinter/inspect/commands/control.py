@@ -13,6 +13,7 @@ from .output import print_json
 from .sources import (
     NoTargetError,
     connected,
+    known,
     pid_of,
     run,
     subscribed,
@@ -92,9 +93,7 @@ def _level(options: argparse.Namespace) -> None:
 
 async def _set_level(options: argparse.Namespace) -> None:
     async with connected(options, "control") as feed:
-        known = [row["pid"] for row in await feed.list()]
-        if options.target not in known:
-            raise NoTargetError(f"there is no application with pid {options.target}")
+        await known(feed, options.target)
         await feed.request("SET_LEVEL", pid=options.target, level=options.level)
 
 

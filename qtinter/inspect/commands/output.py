@@ -153,10 +153,6 @@ def chosen(
         rows = [row for row in rows if options.filter(row)]
     if options.sort is not None:
         name = options.sort.lstrip("-")
-        if rows and name not in rows[0]:
-            raise ValueError(
-                f"--sort: there is no {name!r}; there are {', '.join(sorted(rows[0]))}"
-            )
         rows = sorted(
             rows, key=lambda row: _order(row[name]), reverse=options.sort[0] != "-"
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
+from ..filters import FilterError
 from .sources import pid_of
 
 if TYPE_CHECKING:
@@ -46,11 +48,19 @@ def top(options: argparse.Namespace) -> int:
             f"the terminal view needs textual: pip install 'qtinter[inspect]' ({exc})"
         ) from None
     options.pid = pid_of(options)
-    return run(options)
+    try:
+        return run(options)
+    except FilterError as exc:
+        raise UsageError(str(exc)) from None
 
 
 def _gui(options: argparse.Namespace) -> int:
     from ..gui import run, run_file
+    from ..gui.search import Search
 
+    try:
+        Search(options.filter or "")
+    except FilterError as exc:
+        raise UsageError(str(exc)) from None
     options.pid = pid_of(options)
     return run(options) if options.file is None else run_file(options.file, options.at)

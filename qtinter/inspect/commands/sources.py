@@ -56,17 +56,23 @@ async def _state(
         return await subscribed(feed, pid_of(options), kinds, history)
 
 
+async def known(feed: Feed, pid: int) -> None:
+    """
+    :raises NoTargetError: the daemon knows no such application.
+    """
+    if pid not in [row["pid"] for row in await feed.list()]:
+        raise NoTargetError(
+            f"there is no application with pid {pid} (is inspection enabled in it? "
+            "see qtinter-inspect ls)"
+        )
+
+
 async def subscribed(
     feed: Feed, pid: int | None, kinds: list[int], history: bool = False
 ) -> list[Process]:
     """The applications that live, with their state."""
     if pid is not None:
-        known = [row["pid"] for row in await feed.list()]
-        if pid not in known:
-            raise NoTargetError(
-                f"there is no application with pid {pid} (is inspection enabled in it? "
-                "see qtinter-inspect ls)"
-            )
+        await known(feed, pid)
     await feed.subscribe(pid, kinds=kinds or None, hz=1, history=history)
     return [
         process

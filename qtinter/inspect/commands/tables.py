@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 def add_commands(command: Command) -> None:
     command("ls", "List the applications.", _ls, target=False)
-    for name, text, run in (
-        ("ps", "List the tasks.", _ps),
-        ("slots", "List the asyncslots and their invocations.", _slots),
-        ("waits", "List the signal waits.", _waits),
-        ("loops", "List the loops.", _loops),
-        ("timers", "List the timers.", _timers),
+    for name, text, run, table in (
+        ("ps", "List the tasks.", _ps, "tasks"),
+        ("slots", "List the asyncslots and their invocations.", _slots, "slots"),
+        ("waits", "List the signal waits.", _waits, "waits"),
+        ("loops", "List the loops.", _loops, "loops"),
+        ("timers", "List the timers.", _timers, "timers"),
     ):
-        made = command(name, text, run, table=True)
+        made = command(name, text, run, table=table)
         made.add_argument("--all", action="store_true", help="also those that ended")
 
 
@@ -140,7 +140,17 @@ def _ps(options: argparse.Namespace) -> None:
     processes = state(
         options, [TASK, SLOT, WAIT, OBJECT, TIMER, LOOP, JOB], options.all
     )
-    show(options, processes, lambda p: p.tasks(options.all), TASK_COLUMNS)
+
+    def tasks(process: Process) -> list[dict[str, Any]]:
+        lints: dict[int, list[str]] = {}
+        for ident, ref in process.lints:
+            lints.setdefault(ref, []).append(ident)
+        return [
+            {**task, "lint": sorted(lints.get(TASK << 56 | task["id"], ()))}
+            for task in process.tasks(options.all)
+        ]
+
+    show(options, processes, tasks, TASK_COLUMNS)
 
 
 def _slots(options: argparse.Namespace) -> None:

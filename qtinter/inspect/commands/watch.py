@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..model import LOOP, SLOT, TASK, WAIT, Process
-from .sources import connected, pid_of, run
+from .sources import connected, known, pid_of, run
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +33,10 @@ async def _watch_changes(options: argparse.Namespace) -> None:
     from ..feed import records_of
 
     async with connected(options) as feed:
-        await feed.subscribe(pid_of(options), hz=options.hz, events=options.events)
+        pid = pid_of(options)
+        if pid is not None:
+            await known(feed, pid)
+        await feed.subscribe(pid, hz=options.hz, events=options.events)
         async for change in feed:
             process = feed.processes.get(change.pid) or Process({"pid": change.pid})
             line: dict[str, Any] = {"what": change.what, "pid": change.pid}
@@ -49,6 +52,8 @@ async def _watch_changes(options: argparse.Namespace) -> None:
                 line["waits"] = process.waits()
             elif change.what == "events":
                 line["events"] = [process.event(r) for r in records_of(change.data)]
+            elif change.what == "up":
+                line["process"] = process.info
             else:
                 line.update(change.data)
             print(json.dumps(line, ensure_ascii=False, default=str), flush=True)

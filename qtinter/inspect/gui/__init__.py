@@ -63,8 +63,8 @@ def _show(begin: Callable[[Any], None]) -> int:
         ["qtinter-inspect"]
     )
     application.setApplicationName("qtinter-inspect")
-    # A hundred thousand rows are no garbage; and a collection that has many young ones to
-    # look at is a frame that is missed.
+    # A hundred thousand rows are no garbage; and a collection that has many young ones
+    # to look at is a frame that is missed.
     gc.set_threshold(5_000, 10, 100)
     # PyQt ends the program when a slot raises and nobody has replaced the hook.
     sys.excepthook = lambda *exc: sys.__excepthook__(*exc)

@@ -7,6 +7,7 @@ import time
 from typing import Any, Callable, Mapping
 
 from .. import filters
+from ..fields import FIELDS
 from ..model import LOOP, SLOT, TASK, WAIT
 from .application import Application
 from .columns import TABLES, TaskFields
@@ -18,29 +19,6 @@ _OPERATOR = re.compile(r"==|!=|<|>|~|\b(not|and|or|in)\b")
 # What it says of a row that does not change changes with time.
 _OF_TIME = re.compile(r"\b(age|since|last_call|busy_for)\b|left")
 _CACHE_SECONDS = 1.0
-_FIELDS: dict[str, tuple[str, ...]] = {
-    "tasks": (
-        "id", "name", "state", "role", "code", "where", "loop", "waits_for", "wait",
-        "since", "age", "busy", "scheduled", "max_step", "steps", "wakes",
-        "self_wakes", "creator", "woken_by", "slot", "slot_id", "cancels", "canceller",
-        "exception", "stack", "lint",
-    ),
-    "slots": (
-        "id", "name", "code", "receiver", "calls", "live", "overlap_max", "refused",
-        "policy", "total", "max", "last_call", "pending",
-    ),
-    "waits": (
-        "id", "signal", "sender_class", "sender_name", "sender_alive", "form", "task",
-        "task_name", "since", "fired", "buffered", "dropped",
-    ),
-    "loops": (
-        "id", "number", "state", "mode", "host", "thread", "current", "busy_for",
-        "iterations", "turns", "callbacks", "ready", "timers", "watches", "tasks",
-        "depth", "asyncio", "qt", "max_lag", "unseen",
-    ),
-    "lints": ("id", "severity", "ref", "text", "count", "since"),
-    "stalls": ("loop", "since", "duration", "current", "stack", "over"),
-}  # fmt: skip
 _KINDS = {"tasks": TASK, "slots": SLOT, "waits": WAIT, "loops": LOOP}
 
 
@@ -63,9 +41,9 @@ class Search:
 
     def _compile(self) -> None:
         problem: ValueError | None = None
-        for name, fields in _FIELDS.items():
+        for name in TABLES:
             try:
-                self._conditions[name] = filters.compile(self.text, fields)
+                self._conditions[name] = filters.compile(self.text, FIELDS[name])
             except ValueError as exc:
                 # A filter of tasks does not concern slots.
                 if name == "tasks":
