@@ -10,7 +10,8 @@ import pytest
 
 import qtinter
 from qtinter import inspect
-from qtinter.inspect import cli, errors
+from qtinter.inspect import _tables, cli, errors
+from qtinter.inspect.commands import tasks
 from qtinter.inspect.fields import FIELDS
 from qtinter.inspect.segment import read_snapshot
 
@@ -230,6 +231,36 @@ def test_watch(process, monkeypatch, capsys):
     assert lines[4]["count"] == 3
     assert lines[5]["process"]["name"] == "some"
     assert made.subscriptions == [(None, {"hz": 5, "events": True})]
+
+
+def test_graphs(fake, process, capsys):
+    def edges(by):
+        assert cli.main(["tree", "--dot", "--by", by]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("digraph tasks {")
+        assert out.endswith("}\n")
+        pid = process.info["pid"]
+        return [
+            line.strip(" ;").replace(f"{pid}/", "").replace('"', "")
+            for line in out.splitlines()
+            if " -> " in line
+        ]
+
+    ids = {task["name"]: task["id"] for task in process.tasks()}
+    waits, main = process.rows[1, ids["[waits]"]], min(ids.values())
+    assert f"{waits.id} -> signal one of Emitter 'source'" in edges("await")
+    assert f"{main} -> {waits.id}" in edges("creator")
+    assert edges("object") == []
+    # Two that wait for each other.
+    other = next(i for i in ids.values() if i not in (main, waits.id))
+    columns = [name for name, _ in _tables.ENTITIES[1][1]]
+    for one, two in ((waits.id, other), (other, waits.id)):
+        process.change(1, one, {columns.index("wait_ref"): 1 << 56 | two})
+    assert {f"{waits.id} -> {other}", f"{other} -> {waits.id}"} <= set(edges("await"))
+
+
+def test_texts_in_a_graph():
+    assert tasks._quoted('a "b" \\ \x1b\nc') == '"a \\"b\\" \\\\ \\\\x1b\\nc"'
 
 
 def wrong_use(*words):

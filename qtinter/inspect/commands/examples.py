@@ -28,6 +28,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "timers": (("timers 4242", "what is due next, and who asked for it"),),
     "task": (("task 17 --pid 4242", "everything about task 17"),),
     "tree": (
+        ("tree --dot", "a graph, for: | dot -Tsvg > tasks.svg"),
         ("tree --by await", "who waits for whom"),
         ("tree --by creator", "who made whom"),
         ("tree --by object", "calls of asyncslots below their receivers"),

@@ -28,6 +28,12 @@ def add_commands(command: Command) -> None:
         help="a task is below the one that waits for it (await, the default), the one "
         "that created it, or below the receiver of its asyncslot",
     )
+    made.add_argument(
+        "--dot",
+        action="store_true",
+        help="as a graph for Graphviz: an arrow leads from who waits to what it waits "
+        "for, from the creator to the task, or from the receiver to the task",
+    )
     made = command(
         "why",
         "Say in one paragraph why a task does not go on: what it waits for, since "
@@ -65,6 +71,9 @@ def _task(options: argparse.Namespace) -> None:
 
 def _tree(options: argparse.Namespace) -> None:
     processes = state(options, [])
+    if options.dot:
+        print(_dot(processes, options.by))
+        return
     trees = [(process, _forest(process, options.by)) for process in processes]
     if options.json:
         print_json(
@@ -85,6 +94,47 @@ def _print_node(node: dict[str, Any], first: str, rest: str) -> None:
         last = i == len(node["children"]) - 1
         branch, gap = ("└─ ", "   ") if last else ("├─ ", "│  ")
         _print_node(child, rest + branch, rest + gap)
+
+
+def _dot(processes: list[Process], by: str) -> str:
+    """The graph in the language of Graphviz; circles are in it, too."""
+    lines = ["digraph tasks {", "  rankdir=LR;", "  node [shape=box];"]
+    for process in processes:
+        pid = process.info["pid"]
+        others: dict[str, None] = {}  # what is no task, each once
+        for row in sorted(process.of_kind(TASK), key=lambda row: row.id):
+            name, node = process.task_name(row), f"{pid}/{row.id}"
+            label = f"{row.id} {name}\n{place(process.code(row['code']))}"
+            lines.append(f"  {_quoted(node)} [label={_quoted(label)}];")
+            other, is_task = _neighbour(process, row, by)
+            if not other:
+                continue
+            if not is_task:
+                others[other] = None
+            ends = [_quoted(node), _quoted(f"{pid}/{other}")]
+            lines.append("  {} -> {};".format(*(ends if by == "await" else ends[::-1])))
+        for other in others:
+            node = _quoted(f"{pid}/{other}")
+            lines.append(f"  {node} [label={_quoted(other)}, shape=ellipse];")
+    return "\n".join([*lines, "}"])
+
+
+def _neighbour(process: Process, row: Row, by: str) -> tuple[str, bool]:
+    """What a task hangs together with, the number of a task or in words, and which."""
+    if by == "object":
+        slot = process.rows.get((SLOT, row["slot"])) if row["slot"] else None
+        return (process.object_text(slot["receiver"]) if slot else ""), False
+    waits = process.wait_of(row)
+    ref = row["creator"] if by == "creator" else row["wait_ref"]
+    found = process.ref(ref) if by == "creator" or waits else None
+    if found is not None and found[0] == TASK and found in process.rows:
+        return str(found[1]), True
+    return (str(waits["text"]) if by == "await" and waits else ""), False
+
+
+def _quoted(text: str) -> str:
+    lines = (safe(line).replace("\\", "\\\\") for line in text.split("\n"))
+    return '"' + "\\n".join(lines).replace('"', '\\"') + '"'
 
 
 def _forest(process: Process, by: str) -> list[dict[str, Any]]:
