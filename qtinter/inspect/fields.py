@@ -32,7 +32,7 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "loops": (
         "id", "number", "state", "mode", "host", "thread", "current", "busy_for",
         "iterations", "turns", "callbacks", "ready", "timers", "watches", "tasks",
-        "depth", "asyncio", "qt", "max_lag", "unseen",
+        "depth", "asyncio", "qt", "qt_busy", "max_lag", "unseen",
     ),
     "timers": ("id", "code", "due_in", "task", "loop"),
     "lints": ("id", "severity", "ref", "text", "count", "since"),
