@@ -11,7 +11,8 @@ class Suite:
     plugins: the pytest plugins it needs;
     options: further arguments of pytest; leave_out: {prefix of test ids: why these are
     run neither on asyncio's loop nor on ours}; mode: see plugins/qtinter_everywhere.py;
-    part: what of the suite is run, for the table; environment: of its process.
+    part: what of the suite is run, for the table; environment: of its process;
+    timeout: seconds after which a run is ended.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Suite:
         mode="nested",
         part="all",
         environment=None,
+        timeout=900,
     ):
         self.distribution = distribution
         self.version = importlib.metadata.version(distribution)
@@ -36,6 +38,7 @@ class Suite:
         self.mode = mode
         self.part = part
         self.environment = environment or {}
+        self.timeout = timeout
 
     @property
     def name(self):
@@ -59,6 +62,7 @@ SUITES = {
         plugins=["pytest_mock"],
         options=["-m", "not dev_mode and not internal and not autobahn"],
         part="functional tests",
+        timeout=2700,  # it takes its time in any loop, and more on a busy machine
     ),
     "anyio": lambda: Suite(
         "anyio",

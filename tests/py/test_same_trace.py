@@ -1,0 +1,33 @@
+"""Random programs observe the same on our loop, in each mode, as on asyncio's."""
+
+import asyncio
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import qtinter
+
+from .driving import MODES, drive
+from .loop_programs import programs, trace
+
+
+def _on_asyncio(program):
+    return trace(asyncio.SelectorEventLoop(), lambda loop: loop.run_forever(), program)
+
+
+# Coroutines that a program leaves pending say so when they are collected, on either
+# loop.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("mode", MODES)
+@settings(
+    max_examples=int(os.environ.get("QTINTER_TEST_EXAMPLES", "60")),
+    deadline=None,  # the machine may be busy
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(program=programs())
+def test_random_programs(app, mode, program):
+    ours = trace(qtinter.QiSelectorEventLoop(), lambda loop: drive(loop, mode), program)
+    assert ours == _on_asyncio(program)
