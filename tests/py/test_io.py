@@ -49,6 +49,26 @@ async def echo(reader, writer):
     await writer.wait_closed()
 
 
+class EchoServer:
+    """The callback of a server; its connections end before the server is closed.
+
+    asyncio reports a connection whose task is cancelled at the end of the loop, and the
+    report keeps the loop.
+    """
+
+    def __init__(self):
+        self.tasks = []
+
+    async def serve(self, reader, writer):
+        self.tasks.append(asyncio.current_task())
+        await echo(reader, writer)
+
+    async def end(self, server):
+        await asyncio.gather(*self.tasks)
+        server.close()
+        await server.wait_closed()
+
+
 async def talk(reader, writer, size=300_000):
     """Send and get back *size* bytes."""
     data = bytes(range(256)) * (size // 256)
@@ -61,15 +81,15 @@ async def talk(reader, writer, size=300_000):
 
 def test_tcp(run_qt):
     async def main():
-        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        echoes = EchoServer()
+        server = await asyncio.start_server(echoes.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
 
         async def client():
             return await talk(*await asyncio.open_connection("127.0.0.1", port))
 
         results = await asyncio.gather(*(client() for _ in range(10)))
-        server.close()
-        await server.wait_closed()
+        await echoes.end(server)
         return results
 
     assert run_qt(main()) == [True] * 10
@@ -79,15 +99,17 @@ def test_tls(run_qt, own_certificate):
     server_context, client_context = own_certificate
 
     async def main():
-        server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context)
+        echoes = EchoServer()
+        server = await asyncio.start_server(
+            echoes.serve, "127.0.0.1", 0, ssl=server_context
+        )
         port = server.sockets[0].getsockname()[1]
         streams = await asyncio.open_connection(
             "127.0.0.1", port, ssl=client_context, server_hostname="localhost"
         )
         assert streams[1].get_extra_info("ssl_object").version() == "TLSv1.3"
         result = await talk(*streams)
-        server.close()
-        await server.wait_closed()
+        await echoes.end(server)
         return result
 
     assert run_qt(main())
@@ -97,10 +119,10 @@ def test_unix_sockets(run_qt, tmp_path):
     path = str(tmp_path / "socket")
 
     async def main():
-        server = await asyncio.start_unix_server(echo, path)
+        echoes = EchoServer()
+        server = await asyncio.start_unix_server(echoes.serve, path)
         result = await talk(*await asyncio.open_unix_connection(path))
-        server.close()
-        await server.wait_closed()
+        await echoes.end(server)
         return result
 
     assert run_qt(main())

@@ -503,7 +503,7 @@ def test_qt_events_are_served_between_turns(app, QtCore, loop, mode):
     timer.timeout.disconnect()
     run_qt(QtCore, 0)  # the binding lets go of the slot
     assert len(ticks) >= 5
-    assert loop.statistics()["slices"] >= 5
+    assert loop.statistics()["slices"] >= 4  # one between each tick and the next
 
 
 def test_loops_in_threads_know_nothing_of_each_other(app):
