@@ -199,6 +199,14 @@ def no_leaks(request):
 # --- own processes -------------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def foreign_environment():
+    """Environment of programs that are not ours: no sanitizer is loaded into them."""
+    environment = dict(os.environ)
+    environment.pop("LD_PRELOAD", None)
+    return environment
+
+
 @pytest.fixture
 def run_isolated(tmp_path):
     """Runs a script of tests/isolated in a process of its own.

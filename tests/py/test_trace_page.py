@@ -30,7 +30,7 @@ BEGIN = Recorder.BEGIN
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(foreign_environment):
     """Chromium without a window, which reports what its pages complain of."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -46,7 +46,7 @@ def browser():
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.chrome.service.Service(driver)
+    service = webdriver.chrome.service.Service(driver, env=foreign_environment)
     found = webdriver.Chrome(service=service, options=options)
     found.set_page_load_timeout(SAFETY_NET)
     found.set_script_timeout(SAFETY_NET)

@@ -1,6 +1,5 @@
 """The named pipe of Windows, under Wine: see tests/c/test_transport_win.c."""
 
-import os
 import pathlib
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ COMPILER = "x86_64-w64-mingw32-gcc"
 
 
 @pytest.mark.slow
-def test_the_named_pipe(tmp_path):
+def test_the_named_pipe(tmp_path, foreign_environment):
     for tool in (COMPILER, "wine"):
         if shutil.which(tool) is None:
             pytest.skip(f"needs {tool} (gcc-mingw-w64-x86-64 and wine of Debian)")
@@ -27,7 +26,9 @@ def test_the_named_pipe(tmp_path):
         ],
         check=True,
     )  # fmt: skip
-    environment = dict(os.environ, WINEPREFIX=str(tmp_path / "wine"), WINEDEBUG="-all")
+    environment = dict(
+        foreign_environment, WINEPREFIX=str(tmp_path / "wine"), WINEDEBUG="-all"
+    )
     environment.pop("DISPLAY", None)
     try:
         result = subprocess.run(
