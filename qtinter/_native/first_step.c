@@ -91,8 +91,12 @@ run_observed_step(const struct step *step)
 
     qi_probe_step_begins(step->loop, step->task, step->coro, &token);
     int r = run_step(step);
+    PyObject *exc = r < 0 ? qi_take_exception() : NULL;
     if (st->observed == probe) { /* still the same inspection */
         qi_probe_step_ended(step->loop, step->task, &token);
+    }
+    if (exc != NULL) {
+        qi_raise_exception(exc);
     }
     return r;
 #else
