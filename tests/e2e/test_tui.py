@@ -88,7 +88,7 @@ def test_what_there_is(view, sender):
     view.press("1")
     view.wait_for("victim", "idle")
     view.press("6")
-    view.wait_for("Loop 1", "asyncio", "Qt, idle", "Lag")
+    view.wait_for("Loop 1", "asyncio", "Qt", "asleep", "Lag")
     view.press("7")
     view.wait_for("no stalls")
     view.press("8")
