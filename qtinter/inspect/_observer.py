@@ -19,7 +19,6 @@ from .. import _core, _probe
 from .._slots import _is_qobject
 from .._tasks import coroutine_of
 from . import _lints
-from ._emissions import signal_of_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +75,7 @@ class SlotRecord:
 
     __slots__ = (
         "calls", "id", "key", "links", "live", "max", "overlap", "receiver", "refused",
-        "row", "signal", "started", "total", "wants_answer",
+        "row", "started", "total", "wants_answer",
     )  # fmt: skip
 
     def __init__(
@@ -88,9 +87,7 @@ class SlotRecord:
         self.id = ident
         self.calls = self.live = self.overlap = self.refused = 0
         self.total = self.max = 0
-        # Of the invocation that is being started.
-        self.wants_answer = ""
-        self.signal = 0  # intern id
+        self.wants_answer = ""  # of the invocation that is being started
         # By id(task), while it is pending: when it was started, and its id.
         self.started: dict[int, tuple[int, int]] = {}
         self.links: list[Any] = []  # weak references that tell of the end
@@ -265,8 +262,6 @@ class Observer:
         record = self.slot_made(slot, receiver)
         if record is not None:
             record.wants_answer = _lints.class_that_wants_answer(args)
-            name = signal_of_call(receiver)
-            record.signal = _core.inspect_text(name) if name else 0
             _core.inspect_cause(SLOT, record.id)
         return record
 
@@ -288,7 +283,7 @@ class Observer:
             ident = ident if found is None else found[1]
         record.live += pending
         record.overlap = max(record.overlap, record.live, 1)
-        _core.inspect_record(SLOT_CALLED, loop, record.signal, ident, record.id)
+        _core.inspect_record(SLOT_CALLED, loop, 0, ident, record.id)
         if pending and record.wants_answer:
             text = _core.inspect_text(record.wants_answer)
             _core.inspect_row_set(SLOT, record.row, {"answer": text})
