@@ -62,16 +62,17 @@ descriptor_of(const qi_state *st, PyObject *transport)
     return fd;
 }
 
+/* 0 if max_size is no size for the buffer: asyncio's own way makes of it what it does. */
 static size_t
 most_to_receive(const qi_state *st, PyObject *transport)
 {
     PyObject *value = PyObject_GetAttr(transport, st->str_max_size);
-    Py_ssize_t size = value == NULL ? -1 : PyLong_AsSsize_t(value);
+    Py_ssize_t size = value == NULL || !PyLong_Check(value) ? 0 : PyLong_AsSsize_t(value);
 
     Py_XDECREF(value);
-    if (size <= 0) {
+    if (value == NULL || size < 0) {
         PyErr_Clear();
-        return QI_STREAM_BUFFER;
+        return 0;
     }
     return (size_t)size < QI_STREAM_BUFFER ? (size_t)size : QI_STREAM_BUFFER;
 }
@@ -150,11 +151,11 @@ receive(qi_state *st, PyObject *transport)
         Py_RETURN_NONE;
     }
     int fd = descriptor_of(st, transport);
-    if (fd < 0 || !have_buffer(st)) {
+    size_t most = most_to_receive(st, transport);
+    if (fd < 0 || most == 0 || !have_buffer(st)) {
         return call_asyncio(st->socket_transport, st->str_read_ready_data, transport,
                             NULL);
     }
-    size_t most = most_to_receive(st, transport);
     ssize_t n = recv(fd, st->stream_buffer, most, MSG_DONTWAIT);
     if (n < 0) {
         if (would_block(errno)) {
@@ -236,9 +237,9 @@ stream_pipe_ready(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (fd < 0) {
         PyErr_Clear();
     }
-    ssize_t n = fd < 0 || !have_buffer(st)
-                    ? -1
-                    : read(fd, st->stream_buffer, most_to_receive(st, args[0]));
+    size_t most = most_to_receive(st, args[0]);
+    ssize_t n =
+        fd < 0 || most == 0 || !have_buffer(st) ? -1 : read(fd, st->stream_buffer, most);
     /* Nothing, the end and errors show again to asyncio's read. */
     return n > 0 ? deliver(st, args[0], n)
                  : call_asyncio(st->pipe_transport, st->str_read_ready, args[0], NULL);
@@ -335,15 +336,17 @@ stream_write(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 
 /*--- the module's names ---*/
 
+/* What reports show of a handle: asyncio's have the class, too. */
+
 static PyMethodDef stream_read_ready_def = {
-    "_read_ready", (PyCFunction)(void (*)(void))stream_read_ready, METH_FASTCALL,
-    PyDoc_STR("The transport's descriptor is readable.")};
+    "SocketTransport._read_ready", (PyCFunction)(void (*)(void))stream_read_ready,
+    METH_FASTCALL, PyDoc_STR("The transport's descriptor is readable.")};
 static PyMethodDef stream_receive_def = {
     "_read_ready__data_received", (PyCFunction)(void (*)(void))stream_receive,
     METH_FASTCALL, PyDoc_STR("Receive what is there and hand it to the protocol.")};
 static PyMethodDef stream_pipe_ready_def = {
-    "_read_ready", (PyCFunction)(void (*)(void))stream_pipe_ready, METH_FASTCALL,
-    PyDoc_STR("The pipe is readable.")};
+    "ReadPipeTransport._read_ready", (PyCFunction)(void (*)(void))stream_pipe_ready,
+    METH_FASTCALL, PyDoc_STR("The pipe is readable.")};
 static PyMethodDef stream_write_def = {
     "write", (PyCFunction)(void (*)(void))stream_write, METH_FASTCALL,
     PyDoc_STR("Write some data to the transport; see asyncio.WriteTransport.write().")};

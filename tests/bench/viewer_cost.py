@@ -72,7 +72,7 @@ def cpu_of_threads(pid):
 def measure(pid, seconds):
     """Percent of a processor: (whole process, its loop's thread, its sender thread)."""
     before, begin = cpu_of_threads(pid), time.monotonic()
-    time.sleep(seconds)
+    time.sleep(seconds)  # what is measured happens in the other process
     after, end = cpu_of_threads(pid), time.monotonic()
     spent = {
         tid: (name, ns - before.get(tid, (name, 0))[1])
@@ -143,7 +143,7 @@ class Window:
             [sys.executable, "-m", "qtinter.inspect", "gui", "-p", str(pid)],
             env=environment,
         )
-        time.sleep(5)
+        time.sleep(5)  # its start, which is not to be measured
         assert self.process.poll() is None, "the window has ended"
 
     def end(self):
@@ -154,11 +154,11 @@ class Window:
 def measured(pid, viewer, seconds):
     """What :func:`measure` says while somebody watches."""
     if viewer == "nobody":
-        time.sleep(1)
+        time.sleep(1)  # as with a viewer
         return measure(pid, seconds)
     made = {"terminal": Terminal, "window": Window}[viewer](pid)
     try:
-        time.sleep(1)
+        time.sleep(1)  # until what comes of the viewer's start is over
         return measure(pid, seconds)
     finally:
         made.end()

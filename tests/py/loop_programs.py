@@ -19,8 +19,10 @@ import types
 
 from hypothesis import strategies as st
 
-ITERATIONS = 80  # more than what a program leads to; a run can have many
+ITERATIONS = 80  # of the loop, in which a program has its course
+ENDINGS, ENDING = 8, 10  # how often its tasks are cancelled; iterations after each
 NEVER = 1e6  # seconds
+MOST_CALLBACKS = 500  # that do anything: callbacks of watches are called repeatedly
 VARIABLE = contextvars.ContextVar("variable", default=0)
 HAS_TASK_CONTEXT = sys.version_info >= (3, 11)
 
@@ -141,11 +143,13 @@ class _Machine:
         for end in self.ends:
             self.loop.remove_reader(end)
             self.loop.remove_writer(end)
-        for task in self.tasks:
-            task.cancel()
         for handle in self.handles:
             handle.cancel()
-        self.run(run, 2 * ITERATIONS)
+        for _ in range(ENDINGS):  # coroutines may catch it and go on
+            for task in self.tasks:
+                task.cancel()
+            self.iteration = 0
+            self.run(run, ENDING)
         self.note("left", [self.describe(each) for each in self.tasks + self.futures])
         # What is reported at collection comes in no order.
         before = len(self.seen)
@@ -154,8 +158,9 @@ class _Machine:
         gc.collect()
         self.seen[before:] = sorted(self.seen[before:], key=repr)
 
-    def run(self, run, until):
-        while self.iteration < until:
+    def run(self, run, last):
+        self.last = last
+        while self.iteration < last:
             try:
                 run(self.loop)
             except (KeyboardInterrupt, SystemExit) as exc:
@@ -173,7 +178,7 @@ class _Machine:
 
     def tick(self):
         self.iteration += 1
-        if self.iteration % ITERATIONS == 0:
+        if self.iteration == self.last:
             self.loop.stop()
 
     def close(self):
@@ -209,8 +214,12 @@ class _Machine:
         exc = future.exception()
         return repr(future.result()) if exc is None else type(exc).__name__
 
-    def callback(self, body):
+    def new_label(self, body):
         self.labels += 1
+        return body if self.labels <= MOST_CALLBACKS else ()
+
+    def callback(self, body):
+        body = self.new_label(body)
         label = self.labels
 
         def called(*args):
@@ -379,7 +388,7 @@ class _Machine:
         return label
 
     def inner(self, steps):
-        self.labels += 1
+        steps = self.new_label(steps)
         return self.coroutine(self.labels, steps)
 
     async def sleep(self, delay):

@@ -1122,7 +1122,7 @@ def test_a_turn_that_sleeps_is_not_qt_asleep(shown, run_qt):
     async def main():
         await asyncio.sleep(0.001)
         (before,) = shown.loops()
-        time.sleep(0.1)
+        time.sleep(0.1)  # what is tested: a turn in which the thread does nothing
         await asyncio.sleep(0.001)
         (after,) = shown.loops()
         assert after["asyncio"] - before["asyncio"] >= 0.1

@@ -16,10 +16,6 @@ def _on_asyncio(program):
     return trace(asyncio.SelectorEventLoop(), lambda loop: loop.run_forever(), program)
 
 
-# Coroutines that a program leaves pending say so when they are collected, on either
-# loop.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("mode", MODES)
 @settings(
     max_examples=int(os.environ.get("QTINTER_TEST_EXAMPLES", "60")),

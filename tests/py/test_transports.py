@@ -149,6 +149,29 @@ def test_no_read_takes_more_than_max_size(run):
     run(main())
 
 
+@pytest.mark.parametrize("wrong", ["4", None, 2.5, 10**30])
+def test_a_max_size_that_is_none_ends_the_connection(run, wrong):
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with connection() as (protocol, there):
+            protocol.transport.max_size = wrong
+            there.send(b"x")
+            return await asyncio.wait_for(protocol.lost, SAFETY_NET)
+
+    assert isinstance(run(main()), (TypeError, OverflowError))
+
+
+def test_a_max_size_of_zero_reads_an_end_of_file(run):
+    async def main():
+        async with connection() as (protocol, there):
+            protocol.transport.max_size = 0
+            there.send(b"x")
+            assert await asyncio.wait_for(protocol.lost, SAFETY_NET) is None
+            assert protocol.calls == ["eof", "lost"]
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -525,6 +548,8 @@ def test_an_exception_of_a_pipes_protocol_is_reported(run):
             writer.write(b"y")  # the pipe goes on
             await failing.until(lambda: failing.data == [b"x", b"y"])
             await asyncio.sleep(0)
+        for context in found:  # the class is in the message, whichever it is
+            assert "ReadPipeTransport._read_ready" in context["message"]
         return [type(context["exception"]) for context in found]
 
     assert run(main()) == [ZeroDivisionError, ZeroDivisionError]
