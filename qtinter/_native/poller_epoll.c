@@ -80,7 +80,17 @@ qi_poller_init(struct qi_poller *p)
         r = -errno;
         goto fail;
     }
+    /* Not at the first deadline: there may be no descriptors left by then, and a server
+       that has run out of them needs a timer to try again. */
+    p->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (p->timer_fd < 0) {
+        r = -errno;
+        goto fail;
+    }
     r = control(p, EPOLL_CTL_ADD, p->wake_fd, EPOLLIN | EPOLLET);
+    if (r == 0) {
+        r = control(p, EPOLL_CTL_ADD, p->timer_fd, EPOLLIN | EPOLLET);
+    }
     if (r < 0) {
         goto fail;
     }
@@ -157,21 +167,9 @@ int
 qi_poller_arm(struct qi_poller *p, int64_t deadline_ns)
 {
     struct itimerspec spec;
-    int r;
 
     if (p->armed_ns != 0 && p->armed_ns <= deadline_ns) {
         return 0;
-    }
-    if (p->timer_fd < 0) {
-        p->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-        if (p->timer_fd < 0) {
-            return -errno;
-        }
-        r = control(p, EPOLL_CTL_ADD, p->timer_fd, EPOLLIN | EPOLLET);
-        if (r < 0) {
-            close_fd(&p->timer_fd);
-            return r;
-        }
     }
     if (deadline_ns < 1) {
         deadline_ns = 1; /* zero would disarm */

@@ -480,3 +480,13 @@ def test_an_idle_loop_sleeps(run_isolated):
 def test_paths_of_proc_exist():
     """The counts above mean something only where /proc tells."""
     assert pathlib.Path("/proc/self/task").is_dir()
+
+
+@pytest.mark.parametrize("mode", ["attached", "nested"])
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of descriptors to set")
+def test_a_server_without_descriptors_tries_again(run_isolated, mode):
+    result = run_isolated("no_descriptors_left.py", mode)
+    assert result.returncode == 0, result.stderr
+    *reports, end = result.stdout.splitlines()
+    assert reports == ["socket.accept() out of system resource"] * 2
+    assert end == "served b''"
