@@ -42,10 +42,10 @@ struct qi_poll_result {
 struct qi_sentry; /* windows/poller_thread.c */
 
 struct qi_poller {
-    int fd;           /* the pollable descriptor; -1 when closed */
-    int wake_fd;      /* eventfd, -1 where the kernel object has a user event */
-    int timer_fd;     /* timerfd; -1 elsewhere */
-    int64_t armed_ns; /* deadline in force on CLOCK_MONOTONIC, 0 when none */
+    int fd;                   /* the pollable descriptor; -1 when closed */
+    int wake_fd;              /* eventfd, -1 where the kernel object has a user event */
+    int timer_fd;             /* timerfd; -1 elsewhere */
+    int64_t armed_ns;         /* deadline in force on CLOCK_MONOTONIC, 0 when none */
     struct qi_sentry *sentry; /* owned; unused on systems with a pollable kernel object */
 };
 
