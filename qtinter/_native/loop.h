@@ -10,7 +10,8 @@
  * loop.c    attributes and hooks, small methods, life and death
  * queues.c  the ready queue and the timers
  * calls.c   call_soon() and its relatives
- * run.c     iterations, turns and the three ways to run
+ * iterate.c one iteration
+ * run.c     turns and the three ways to run
  * io.c      readers and writers
  */
 #ifndef QI_NATIVE_LOOP_H
@@ -161,7 +162,7 @@ typedef struct loop_object {
     PyObject *modal;        /* function that exec_modal() asked for */
     PyObject *interruption; /* exception that ended the run */
 
-    /* pacing, see run.c */
+    /* pacing, see iterate.c */
     double now;    /* reading of the clock that the callbacks are timed from, seconds */
     double latest; /* last reading, by whatever */
     int clock_in;  /* callbacks until the next reading */
