@@ -51,6 +51,12 @@ def spin(done):
         assert net.isActive(), CAUGHT
 
 
+async def settle(rounds=5):
+    """Lets the loop make some iterations."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
 def create_named(coro, name):
     """loop.create_task(coro, name=name), in Python 3.7 a task of a class of ours."""
     loop = asyncio.get_running_loop()

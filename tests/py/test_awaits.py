@@ -7,14 +7,11 @@ import pytest
 
 from qtinter.inspect._awaits import task_stack
 
+from .driving import settle
+
 
 def names(text):
     return re.findall(r"line \d+, in (\w+)", text)
-
-
-async def settle():
-    for _ in range(3):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture

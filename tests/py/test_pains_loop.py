@@ -19,7 +19,7 @@ import pytest
 import qtinter
 from qtinter import asyncsignal, asyncslot
 
-from .driving import MODES, drive, spin
+from .driving import MODES, drive, settle, spin
 
 
 @pytest.fixture
@@ -30,11 +30,6 @@ def loop(request, app):
         loop.stop()
     loop.close()
     request.node.funcargs.clear()  # pytest holds the loop beyond no_leaks otherwise
-
-
-async def settle(rounds=5):
-    for _ in range(rounds):
-        await asyncio.sleep(0)
 
 
 # --- nested Qt loops -----------------------------------------------------------------

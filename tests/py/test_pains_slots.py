@@ -13,10 +13,7 @@ import pytest
 import qtinter
 from qtinter import asyncsignal, asyncsignalstream, asyncslot, multisignal
 
-
-async def settle(rounds=4):
-    for _ in range(rounds):
-        await asyncio.sleep(0)
+from .driving import settle
 
 
 def test_positional_parameter_count():

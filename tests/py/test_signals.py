@@ -12,15 +12,12 @@ import pytest
 import qtinter
 from qtinter import SenderDestroyedError, asyncsignal, signalwait
 
+from .driving import settle
+
 
 def soon(callback, *args):
     """Calls it after what is ready now, so after a wait that begins now."""
     asyncio.get_running_loop().call_soon(callback, *args)
-
-
-async def settle(rounds=4):
-    for _ in range(rounds):
-        await asyncio.sleep(0)
 
 
 # --- values --------------------------------------------------------------------------

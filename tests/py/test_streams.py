@@ -9,14 +9,11 @@ import pytest
 
 from qtinter import asyncsignalstream
 
+from .driving import settle
+
 
 async def take(stream, count):
     return [await stream.__anext__() for _ in range(count)]
-
-
-async def settle(rounds=4):
-    for _ in range(rounds):
-        await asyncio.sleep(0)
 
 
 def test_connects_when_it_is_made(run, emitter):
