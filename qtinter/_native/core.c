@@ -206,7 +206,7 @@ core_exec(PyObject *module)
     if (intern_strings(st) < 0 || import_objects(st) < 0 || find_stdlib_selectors(st) < 0
         || qi_contexts_init(st) < 0 || qi_handle_init_types(module, st) < 0
         || qi_selector_init_type(module, st) < 0 || qi_loop_init_type(module, st) < 0
-        || qi_slot_call_init_type(module, st) < 0 || qi_stream_init(module, st) < 0) {
+        || qi_slot_call_init_type(module) < 0 || qi_stream_init(module, st) < 0) {
         return -1;
     }
 #ifdef QI_WITH_INSPECT

@@ -303,9 +303,8 @@ static PyType_Spec slot_call_spec = {
 };
 
 int
-qi_slot_call_init_type(PyObject *module, qi_state *st)
+qi_slot_call_init_type(PyObject *module)
 {
-    (void)st;
     PyTypeObject *type = qi_type_new(module, &slot_call_spec, NULL);
     int r =
         type == NULL ? -1 : PyModule_AddObjectRef(module, "SlotCall", (PyObject *)type);

@@ -7,6 +7,6 @@
 #include "state.h"
 
 /* Makes the type SlotCall and adds it to the module.  0 or -1. */
-int qi_slot_call_init_type(PyObject *module, qi_state *st);
+int qi_slot_call_init_type(PyObject *module);
 
 #endif

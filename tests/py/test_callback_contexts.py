@@ -2,9 +2,11 @@
 
 import asyncio
 import contextvars
+import ctypes
 import gc
 import random
 import socket
+import threading
 import weakref
 
 import pytest
@@ -154,6 +156,30 @@ def test_a_context_that_is_watched_is_used_no_more(loop, run):
     handles = [loop.call_soon(watch) for _ in range(3)]
     run(loop)
     assert seen == [False] * 3
+
+
+def test_a_context_that_cannot_be_left_is_used_no_more(no_leaks):
+    """As when a callback leaves for another greenlet, which has its own."""
+    ran = []
+
+    def work():  # the state of this thread is of no use afterwards
+        loop = qtinter.new_event_loop()
+        loop.set_mode(qtinter.QiLoopMode.NATIVE)
+        loop.set_exception_handler(
+            lambda loop, context: ran.append(context["exception"])
+        )
+        loop.call_soon(ctypes.pythonapi.PyContext_Enter, other)
+        for _ in range(3):
+            loop.call_soon(ran.append, "next")
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+
+    other = ctypes.py_object(contextvars.Context())
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert [type(each) for each in ran] == [RuntimeError, str, str, str]
 
 
 def test_a_given_context_is_used_itself(loop, run):
