@@ -182,3 +182,41 @@ def test_a_suite_that_logs_nothing_more_hangs(matrix, tmp_path, silence, code):
             process.stdin.close()
         assert run_suites.wait_while_it_logs(process, log, silence) == code
         process.kill()
+
+
+SOMETIMES = """
+import pathlib
+import pytest
+
+def test_steady():
+    pass
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_sometimes(limit):
+    runs = pathlib.Path(__file__).with_suffix(".runs" + str(limit))
+    count = len(runs.read_text()) if runs.exists() else 0
+    runs.write_text("x" * (count + 1))
+    assert count >= limit
+"""
+
+
+@pytest.mark.parametrize(("test", "failed"), [("sometimes[1]", 0), ("sometimes", 2)])
+def test_failed_tests_run_again(matrix, tmp_path, monkeypatch, capsys, test, failed):
+    """[1] passes when it is run again, [2] when it is run a third time."""
+    run_suites = importlib.import_module("run_suites")
+    monkeypatch.setattr(run_suites, "ROOT", tmp_path)
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "test_it.py").write_text(SOMETIMES)
+    suite = run_suites.pytest_suite(
+        "it", "suite", "PyQt6", "", ["-p", "no:cacheprovider"]
+    )
+    suite.command += [f"{suite.command.pop()}/test_it.py::test_steady"]
+    suite.command += [f"suite/test_it.py::test_{test}"]
+    run_suites.run_suite(suite, tmp_path, rerun=True)
+    result = suite.result
+    assert result.failed == failed
+    assert len(result.failures) == failed
+    assert result.unsteady == ([] if failed else ["test_it::test_sometimes[1]"])
+    assert result.passed == (1 if failed else 2)
+    run_suites.print_unsteady([suite])
+    assert ("Unsteady" in capsys.readouterr().out) == (not failed)

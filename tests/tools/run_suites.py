@@ -1,6 +1,6 @@
 """Runs every test suite with every binding and host, and prints one table.
 
-    run_suites.py --build-dir DIR [--sanitize] [pytest arguments]
+    run_suites.py --build-dir DIR [--sanitize] [--rerun] [pytest arguments]
     run_suites.py --build-dir DIR --cell BINDING/HOST [--suites A,B] [--summary FILE]
 
 Each row of the table is one process: the C units (ctest), pytest once per binding and
@@ -9,6 +9,11 @@ host, because a process can load only one Qt binding, and CPython's own tests of
 The exit code is 1 if a test failed or if a suite ran no test.
 PySide2, which has no wheel for Python 3.11 and later, and the native host for Qt 5 may
 be missing: their rows say so and are no failure.  The last line is the table's sum.
+
+With --rerun (as in CPython's own runner) a few failed tests of a pytest suite that
+ended by itself run once more, in a process of their own.  Those that pass then are
+shown as unsteady, with their first failure, and do not fail the run: on a busy machine
+one test of twenty thousand should not hide what the others say.
 """
 
 import argparse
@@ -46,6 +51,7 @@ WINDOW_ROWS = (TOOLS_ROW, ("PySide6", "native"))
 SUITE_TIMEOUT = 1800
 SILENCE_TIMEOUT = 300
 NO_TEST_SELECTED = 5  # pytest's exit code
+MOST_RERUN = 3  # a suite with more failures is broken, not unsteady
 
 
 class Result:
@@ -57,6 +63,7 @@ class Result:
         self.skipped = 0
         self.skip_reasons = {}
         self.failures = []  # names of the tests that failed, as far as reported
+        self.unsteady = []  # of those that failed first and passed when run again
         self.problem = ""  # why it ran no test, or did not end by itself
 
     @property
@@ -78,6 +85,8 @@ class Suite:
         self.command = command
         self.env = env
         self.silence = silence
+        self.folder = ""  # of its tests, and the command that runs tests given by id:
+        self.rerun = []  # none where that is not possible
         self.missing = ""  # why it cannot be run
         self.result = Result()
 
@@ -121,8 +130,11 @@ def read_progress(log, result):
             result.failures.append(name.replace(".py::", "::", 1))
 
 
-def run_suite(suite, report_dir):
-    """Runs the suite; its output goes to a log and is shown if something failed."""
+def run_suite(suite, report_dir, rerun=False):
+    """Runs the suite; its output goes to a log and is shown if something failed.
+
+    :param rerun: give a few failed tests a second run
+    """
     result = suite.result
     report = report_dir / (suite.slug + ".xml")
     log = report_dir / (suite.slug + ".log")
@@ -147,6 +159,37 @@ def run_suite(suite, report_dir):
     )
     if result.failed:
         print(explanation(log), flush=True)
+        if rerun and suite.rerun and not result.problem:
+            run_again(suite, report_dir)
+
+
+def run_again(suite, report_dir):
+    """Runs the failed tests once more; those that pass become unsteady ones."""
+    failed = suite.result
+    tests = [file_of_test(name, suite.folder) for name in failed.failures]
+    if len(tests) > MOST_RERUN or None in tests:
+        return
+    second = Suite(
+        f"{suite.name}, again",
+        suite.binding,
+        suite.host,
+        suite.rerun + tests,
+        suite.env,
+        suite.silence,
+    )
+    run_suite(second, report_dir)
+    if second.result.failed or second.result.passed != len(tests):
+        return
+    failed.unsteady, failed.failures = failed.failures, []
+    failed.passed += len(tests)
+    failed.failed = 0
+
+
+def file_of_test(name, folder):
+    """pytest's id of a test that a report calls module::test, or None."""
+    module, _, test = name.partition("::")
+    files = sorted((ROOT / folder).rglob(module + ".py"))
+    return f"{files[0]}::{test}" if len(files) == 1 else None
 
 
 def run_logged(suite, report, log):
@@ -257,20 +300,16 @@ def pytest_suite(name, folder, binding, host, options, env=None):
     within = [path for path in paths if path.startswith(folder)]
     if paths and not within:
         return None
-    command = [*pytest_command(), *(within or [folder]), "-vv", "--tb=short"]
-    command.append("--color=no")
+    common = ["-vv", "--tb=short", "--color=no", "-o", "junit_family=xunit2"]
+    common = [*pytest_command(), *common, "--junitxml={report}"]
     environment = {"QTINTERBINDING": binding, "QT_QPA_PLATFORM": "offscreen"}
     if host:
         environment["QTINTER_HOST"] = host
     environment.update(env or {})
-    return Suite(
-        name,
-        binding,
-        host,
-        [*command, "-o", "junit_family=xunit2", "--junitxml={report}", *options],
-        environment,
-        SILENCE_TIMEOUT,
-    )
+    command = [*common, *options, *(within or [folder])]
+    suite = Suite(name, binding, host, command, environment, SILENCE_TIMEOUT)
+    suite.folder, suite.rerun = folder, common
+    return suite
 
 
 def asyncio_suite(binding, host, mode):
@@ -400,6 +439,12 @@ def print_problems(suites):
             print(f"  {title}: {problem}")
 
 
+def print_unsteady(suites):
+    for suite in suites:
+        for name in suite.result.unsteady:
+            print(f"\nUnsteady: {name}  [{suite.title}]: failed, then passed", end="")
+
+
 def write_summary(suites, path):
     """The rows of the table as JSON, for ./dev matrix."""
     rows = [
@@ -426,6 +471,7 @@ def summarise(suites, options):
     print_table(suites)
     print_skips(suites)
     print_problems(suites)
+    print_unsteady(suites)
     passed = sum(suite.result.passed for suite in suites)
     failed = sum(suite.result.failed for suite in suites)
     skipped = sum(suite.result.skipped for suite in suites)
@@ -463,6 +509,7 @@ def main():
     parser.add_argument("--build-dir", required=True, type=pathlib.Path)
     parser.add_argument("--site", help="folder of the package, put on PYTHONPATH")
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--rerun", action="store_true")
     parser.add_argument("--cell", metavar="BINDING/HOST")
     parser.add_argument("--suites", default="", help="names, of those of the cell")
     parser.add_argument("--summary", type=pathlib.Path)
@@ -487,7 +534,7 @@ def main():
             suite.result.problem = "not run: " + suite.missing
             print(f"  {suite.title:<34}{suite.result.problem}", flush=True)
         else:
-            run_suite(suite, report_dir)
+            run_suite(suite, report_dir, arguments.rerun)
     code = summarise(suites, options)
     if arguments.summary:
         write_summary(suites, arguments.summary)
