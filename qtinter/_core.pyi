@@ -23,6 +23,9 @@ stream_read_ready: Any
 stream_receive: Any
 stream_write: Any
 
+def stream_slots() -> tuple[str, ...]: ...
+def stream_set_class(__cls: type) -> None: ...
+
 # For qtinter.inspect; see _native/inspector.c.  A row is (index, id).
 
 def inspect_open(__options: dict[str, Any]) -> None: ...

@@ -24,9 +24,19 @@ class SocketTransport(_AsyncioSocketTransport):  # type: ignore[misc]
     """A connection over TCP or a Unix socket, without TLS."""
 
     if IS_HOT:
+        __slots__ = _core.stream_slots()  # read from C by their place
+
         _read_ready = _core.stream_read_ready
         _read_ready__data_received = _core.stream_receive
         write = _core.stream_write
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._sock = None  # for __del__(): the slot hides asyncio's default
+            super().__init__(*args, **kwargs)
+
+
+if IS_HOT:
+    _core.stream_set_class(SocketTransport)
 
 
 def socket_transport() -> Any:

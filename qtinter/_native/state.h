@@ -41,6 +41,7 @@
     X(PyObject *, socket_type)       /* socket.socket */                                 \
     X(PyObject *, socket_transport)  /* asyncio's _SelectorSocketTransport */            \
     X(PyObject *, pipe_transport)    /* asyncio's _UnixReadPipeTransport */              \
+    X(PyTypeObject *, stream_class)  /* the transports whose slots stream.c reads */     \
     X(PyObject *, stream_receive)    /* see stream.c */                                  \
     X(PyObject *, context_snapshot)  /* see contexts.c */                                \
     X(PyObject *, context_spare)                                                         \
@@ -102,6 +103,18 @@ struct qi_handle_layout {
     Py_ssize_t own;
 };
 
+/* Where the transports of stream_class keep what stream.c looks at. */
+enum {
+    QI_STREAM_BUFFERED,
+    QI_STREAM_CONN_LOST,
+    QI_STREAM_EMPTY_WAITER,
+    QI_STREAM_EOF,
+    QI_STREAM_PROTOCOL,
+    QI_STREAM_READ_READY_CB,
+    QI_STREAM_SOCK,
+    QI_STREAM_SLOTS
+};
+
 struct qi_counts {
     Py_ssize_t loops;
     Py_ssize_t handles;
@@ -122,8 +135,10 @@ typedef struct {
     int handle_run_replaced; /* it was not asyncio's own */
     PyObject *free_handles[QI_FREE_HANDLES]; /* memory of dead handles and timers */
     int free_handles_len;
-    Py_ssize_t context_map;    /* offset of it in a Context, 0: unknown */
-    char *stream_buffer;       /* owned; NULL until the first read, see stream.c */
+    Py_ssize_t context_map; /* offset of it in a Context, 0: unknown */
+    char *stream_buffer;    /* owned; NULL until the first read, see stream.c */
+    Py_ssize_t stream_offsets[QI_STREAM_SLOTS]; /* within a transport */
+    Py_ssize_t socket_fd;      /* offset of the descriptor in a socket; 0: unknown */
     struct qi_probe *probe;    /* owned; NULL while nothing inspects, see probe.h */
     struct qi_probe *observed; /* the same, NULL at level 0 too */
     int module_gone; /* the module was freed: the last instance frees the state */

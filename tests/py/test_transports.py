@@ -5,6 +5,7 @@ Each behaviour is tested on plain asyncio, too: what is expected is not ours alo
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import struct
@@ -474,6 +475,57 @@ def test_a_method_of_a_subclass_is_called(app):
     finally:
         loop.close()
     assert seen == ["read"]
+
+
+def test_what_others_set_is_seen(run):
+    """Attributes of asyncio's that have a fixed place here."""
+
+    async def main():
+        async with connection() as (protocol, there):
+            transport = protocol.transport
+            other = Recorder()
+            transport._protocol = other
+            there.send(b"x")
+            await other.until(lambda: other.data == [b"x"])
+            transport._eof = True
+            with pytest.raises(RuntimeError, match="write_eof"):
+                transport.write(b"y")
+            transport._eof = False
+            transport._conn_lost = 1
+            transport.write(b"nobody gets it")
+            transport._conn_lost = 0
+            transport.write(b"y")
+            assert await receive_all(there, 1) == b"y"
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "qtinter"])
+def test_a_transport_that_could_not_be_made_says_nothing_more(app, monkeypatch, kind):
+    classes = {
+        "asyncio": selector_events._SelectorSocketTransport,
+        "qtinter": SocketTransport,
+    }
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+
+    async def main():
+        with pytest.raises(AttributeError):
+            classes[kind](asyncio.get_running_loop(), object(), Recorder())
+        gc.collect()
+
+    qtinter.run(main())
+    assert unraisable == []
+
+
+def test_the_class_has_to_have_the_slots(app):
+    class Without:
+        __slots__ = _core.stream_slots()[1:]
+
+    for wrong in (3, Without, selector_events._SelectorSocketTransport):
+        with pytest.raises(TypeError, match=r"takes a class|has no slot"):
+            _core.stream_set_class(wrong)
+    test_connections_have_the_transport_with_its_hot_part_in_c(app)
 
 
 def test_a_socket_that_was_closed_behind_its_back(run):
