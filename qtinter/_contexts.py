@@ -54,6 +54,9 @@ class QiRunner(contextlib.ContextDecorator):
     :param shutdown_timeout: Seconds to wait on exit for cancelled tasks, and again for
         executor threads; what is left then is named in a :exc:`RuntimeWarning`.  None
         waits for ever.
+    :raises TypeError: A parameter is of the wrong type; *loop_factory* made no loop of
+        qtinter.
+    :raises ValueError: *shutdown_timeout* is negative or NaN.
     :raises RuntimeError: On entry: another event loop runs on this thread, or there is
         no application object.
     """
@@ -65,6 +68,23 @@ class QiRunner(contextlib.ContextDecorator):
         loop_factory: Callable[[], QiBaseEventLoop] | None = None,
         shutdown_timeout: float | None = DEFAULT_SHUTDOWN_TIMEOUT,
     ) -> None:
+        if loop_factory is not None and not callable(loop_factory):
+            raise TypeError(
+                "loop_factory must be a callable that returns a QiBaseEventLoop, not "
+                f"{loop_factory!r}"
+            )
+        # Checked here: on exit it would be too late.
+        if shutdown_timeout is not None:
+            if not isinstance(shutdown_timeout, (int, float)):
+                raise TypeError(
+                    "shutdown_timeout must be a number of seconds or None, not "
+                    f"{shutdown_timeout!r}"
+                )
+            if not shutdown_timeout >= 0:
+                raise ValueError(
+                    "shutdown_timeout must be at least 0 s, or None to wait for ever, "
+                    f"not {shutdown_timeout!r}"
+                )
         self._debug = debug
         self._loop_factory = loop_factory
         self._shutdown_timeout = shutdown_timeout
@@ -112,13 +132,16 @@ class QiRunner(contextlib.ContextDecorator):
     ) -> None:
         loop, self._loop = self._loop, None
         previous, self._previous = self._previous, None
-        assert loop is not None
+        if loop is None:
+            raise RuntimeError("this QiRunner is not in use: it has not been entered")
         if loop.is_running():
             loop.stop()
         interruption, loop._interruption = loop._interruption, None
+        left: list[str] = []
         try:
-            loop.set_mode(QiLoopMode.NATIVE)
-            left = _shut_down(loop, self._shutdown_timeout)
+            if not loop.is_closed():  # by the program, which may stop it as well
+                loop.set_mode(QiLoopMode.NATIVE)
+                left = _shut_down(loop, self._shutdown_timeout)
         finally:
             asyncio.set_event_loop(previous)
             loop.close()

@@ -166,7 +166,12 @@ def signal_sender(signal: Any) -> Any:
 
 
 def check_alive(sender: Any, signal: Any) -> None:
-    """Raises RuntimeError if `sender` is a deleted QObject."""
+    """Raises RuntimeError if `sender` is a deleted QObject, TypeError if it is none."""
+    if not isinstance(sender, QtCore.QObject):
+        raise TypeError(
+            f"the sender of {describe_signal(signal)} must be a QObject, but sender is "
+            f"{sender!r}"
+        )
     if is_deleted(sender):
         raise RuntimeError(
             f"cannot connect to {describe_signal(signal)}: its sender, a "
@@ -191,7 +196,7 @@ def check_signal(signal: Any, user: str) -> None:
             f"{user} expects a bound signal, but got the unbound {signal!r}: use the "
             "signal of an object, not that of its class"
         )
-    if not callable(getattr(signal, "connect", None)):
+    if isinstance(signal, type) or not callable(getattr(signal, "connect", None)):
         raise TypeError(
             f"{user} expects a bound signal or an object with a method connect(slot), "
             f"but got {signal!r}"
@@ -223,6 +228,23 @@ def _copy_argument(arg: Any) -> Any:
 
 
 # --- connections ---------------------------------------------------------------------
+
+
+def connect_slot(signal: Any, slot: Any, *options: Any) -> Any:
+    """Returns ``signal.connect(slot, *options)``.
+
+    :raises RuntimeError: the sender has been deleted.
+    """
+    try:
+        return signal.connect(slot, *options)
+    except RuntimeError as exc:
+        # PySide tells, but not of what.
+        if not isinstance(signal, BoundSignal) or "deleted" not in str(exc):
+            raise
+        raise RuntimeError(
+            f"cannot connect to {describe_signal(signal)}: its sender has been deleted. "
+            "Keep the object alive for as long as its signals are waited for"
+        ) from exc
 
 
 class SlotObject(QtCore.QObject):  # type: ignore[misc]
@@ -340,7 +362,7 @@ def _connect_receiver(
     signal: Any, callback: Callable[..., Any], gone: Callable[[], Any], sender: Any
 ) -> Link:
     receiver = _receiver_class(signal)(callback, gone)
-    signal.connect(receiver.slot)
+    connect_slot(signal, receiver.slot)
     if sender is not None:
         sender.destroyed.connect(receiver.gone)
     return Link(receiver)
@@ -350,7 +372,7 @@ def _connect_function(
     signal: Any, callback: Callable[..., Any], gone: Callable[[], Any]
 ) -> Link:
     slot = functools.partial(callback)  # released with the connection
-    connection = signal.connect(slot, _DIRECT_CONNECTION)
+    connection = connect_slot(signal, slot, _DIRECT_CONNECTION)
     if binding_name == "PySide2":  # connect() returns True
         disconnect = functools.partial(_disconnect_slot, signal, weakref.ref(slot))
     else:

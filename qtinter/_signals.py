@@ -210,7 +210,7 @@ async def asyncsignal(signal: Any, *, astuple: bool = False, sender: Any = None)
 
     :raises SenderDestroyedError: the sender was destroyed before it emitted.
     :raises RuntimeError: the sender was deleted before the call.
-    :raises TypeError: `signal` is not a signal.
+    :raises TypeError: `signal` is not a signal, or `sender` not a QObject.
     :raises ImportError: no Qt binding could be chosen.
     """
     future = asyncio.get_running_loop().create_future()
@@ -420,7 +420,8 @@ class asyncsignalstream:
     close it.  Emissions of other threads arrive on the thread that made the stream.
 
     :raises RuntimeError: the sender has been deleted.
-    :raises TypeError: `signal` is not a signal.
+    :raises TypeError: `signal` is not a signal, `sender` not a QObject, or `maxsize` not
+        an int.
     :raises ValueError: `maxsize` is negative, or `overflow` none of the three.
     """
 
@@ -432,6 +433,10 @@ class asyncsignalstream:
         overflow: Literal["drop-oldest", "drop-newest", "raise"] = "drop-oldest",
         sender: Any = None,
     ) -> None:
+        if not isinstance(maxsize, int):
+            raise TypeError(
+                f"asyncsignalstream: maxsize must be an int, not {maxsize!r}"
+            )
         if maxsize < 0:
             raise ValueError(f"asyncsignalstream: maxsize must be >= 0, not {maxsize}")
         if overflow not in ("drop-oldest", "drop-newest", "raise"):
@@ -512,9 +517,18 @@ class multisignal(Generic[_V]):
     ``await asyncsignal(multisignal({ok.clicked: True, no.clicked: False}))`` waits for
     either and gives ``(value, arguments)``.  Making one connects nothing, and one may
     be connected often.
+
+    :raises TypeError: `signal_map` is not a mapping.
+    :raises RuntimeError: the sender of one of the signals has been deleted, as far as
+        the binding tells.
     """
 
     def __init__(self, signal_map: Mapping[Any, _V]) -> None:
+        if not hasattr(signal_map, "items"):
+            raise TypeError(
+                "multisignal expects a mapping of bound signals to values, such as "
+                f"{{ok.clicked: True}}, but got {signal_map!r}"
+            )
         self.signal_map = signal_map
         # The senders are alive now; later PyQt cannot be asked without a risk.
         self._senders = [_known_sender(signal) for signal in signal_map]
@@ -528,11 +542,27 @@ class multisignal(Generic[_V]):
         sender is destroyed.  If an event loop is running here, `slot` is called on this
         thread also when the signal is emitted on another; else on the emitting thread.
 
+        :raises TypeError: `slot` is not callable, or a key is not a signal.
         :raises RuntimeError: one of the senders has been deleted; nothing is connected.
         """
+        if not callable(slot):
+            raise TypeError(f"multisignal.connect expects a callable, but got {slot!r}")
         self._check("multisignal")
-        for signal, value in self.signal_map.items():
-            signal.connect(_tagged_slot(slot, value))
+        connected: list[tuple[Any, Any]] = []
+        try:
+            for signal, value in self.signal_map.items():
+                tagged = _tagged_slot(slot, value)
+                _qt.connect_slot(signal, tagged)
+                connected.append((signal, tagged))
+        except RuntimeError:  # PySide knows only now that a sender has been deleted
+            for signal, tagged in connected:
+                signal.disconnect(tagged)
+            raise
+
+    def __repr__(self) -> str:
+        if _qt is None:  # no signal has been looked at: there is none
+            return "multisignal()"
+        return f"multisignal({', '.join(map(_qt.describe_signal, self.signal_map))})"
 
     def _check(self, user: str) -> None:
         qt = _qt or _load_qt()

@@ -131,8 +131,10 @@ def asyncslot(
     KeyboardInterrupt and SystemExit before the first suspension stop a qtinter loop
     that runs within Qt, as they do in any callback; elsewhere they propagate.
 
-    :raises TypeError: `fn` is not callable, needs a keyword argument, or is a method
-        of an object that does not support weak references.
+    :raises TypeError: `fn` or `task_runner` is not callable; `fn` needs a keyword
+        argument, does not tell its parameters (some built-in functions), or is a method
+        of an object that does not support weak references.  When called: `fn` did not
+        return a coroutine, or `task_runner` a task.
     :raises ValueError: `overlap` is none of the four.
     :raises RuntimeError: (when called) no event loop is running on this thread.  If it
         is known that Qt is calling, this is logged instead: PyQt would abort.
@@ -140,6 +142,11 @@ def asyncslot(
     if overlap not in _OVERLAPS:
         raise ValueError(
             f"asyncslot: overlap must be one of {', '.join(_OVERLAPS)}, not {overlap!r}"
+        )
+    if not callable(task_runner):
+        raise TypeError(
+            "asyncslot: task_runner must be a callable that takes a coroutine and "
+            f"returns its task, not {task_runner!r}"
         )
     options = (task_runner, overlap, cancel_with, name)
     if fn is None:
@@ -171,10 +178,18 @@ def _wrap(fn: Any, options: Any) -> Callable[..., Any]:
 def get_positional_parameter_count(fn: Callable[..., Any]) -> int:
     """Returns how many positional arguments `fn` takes at most, -1 with ``*args``.
 
-    :raises TypeError: `fn` has a keyword-only parameter without default.
+    :raises TypeError: `fn` has a keyword-only parameter without default, or does not
+        tell what parameters it has.
     """
+    try:
+        signature = inspect.signature(fn)
+    except ValueError:
+        raise TypeError(
+            f"asyncslot cannot find out which arguments {fn!r} takes: wrap it in a "
+            "coroutine function that calls it"
+        ) from None
     count = 0
-    for parameter in inspect.signature(fn).parameters.values():
+    for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
             count = -1
         elif parameter.kind is parameter.KEYWORD_ONLY:
@@ -499,6 +514,11 @@ class _Slot:
         if self.runner is run_task:
             return run_task(coro, name=self.name)
         task = self.runner(coro)
+        if not hasattr(task, "add_done_callback"):
+            raise TypeError(
+                f"the task_runner of asyncslot {self.label} must return the task of the "
+                f"coroutine, but it returned {task!r}"
+            )
         if self.name is not None and hasattr(task, "set_name"):
             task.set_name(self.name)
         return task
@@ -541,6 +561,11 @@ class _Slot:
             )
         from . import _qt
 
+        if _qt.is_deleted(obj):
+            raise RuntimeError(
+                f"asyncslot: cancel_with is a {type(obj).__name__} that has been "
+                "deleted; give an object that lives as long as the slot is to run"
+            )
         weak_group = weakref.ref(group)
 
         def destroyed(*_: Any) -> None:
@@ -595,7 +620,11 @@ class _Slot:
         elif not _called_by_qt(args[0] if args else None):
             raise exc
         elif not isinstance(exc, asyncio.CancelledError):
-            self._call_handler(loop, exc, _describe_sender(_sender_of_call()))
+            try:
+                self._call_handler(loop, exc, _describe_sender(_sender_of_call()))
+            except (KeyboardInterrupt, SystemExit) as interrupt:  # of its handler
+                if not _interrupt(loop, interrupt):
+                    raise
 
     # --- where to run
 

@@ -512,6 +512,10 @@ loop_set_slice_ms(LoopObject *self, PyObject *value, void *Py_UNUSED(closure))
     }
     double ms = PyFloat_AsDouble(value);
     if (ms == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "slice_ms must be a number of milliseconds, not %R", value);
+        }
         return -1;
     }
     if (!(ms > 0 && ms <= 1000)) {
