@@ -129,14 +129,22 @@ def read_key(directory: str) -> bytes:
     :raises OSError: there is none, or it is not this user's alone.
     """
     path = os.path.join(directory, "key")
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=_open_plain) as file:
         found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is not a file")
         if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
             raise PermissionError(f"{path} must belong to you alone (mode 0600)")
         key = file.read(64)
     if len(key) != 32:
         raise OSError(f"{path} does not hold 32 bytes")
     return key
+
+
+def _open_plain(path: str, flags: int) -> int:
+    """Opens without following a link, and without waiting for the writer of a pipe."""
+    more = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.open(path, flags | more)
 
 
 def client_proof(key: bytes, server_nonce: bytes, nonce: bytes, role: str) -> bytes:
