@@ -56,7 +56,9 @@ watchSignals(QObject *parent, qi::Server *server)
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGINT, &action, nullptr);
+    // A peer that has gone, and a file at the limit of its size, are errors of one write.
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     return true;
 }
 

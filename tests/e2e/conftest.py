@@ -78,13 +78,14 @@ class Lines:
 class Daemon:
     """A qtinterd in the foreground."""
 
-    def __init__(self, program, *options, environment=None):
+    def __init__(self, program, *options, environment=None, prepare=None):
         self.process = subprocess.Popen(
             [program, "--foreground", *options],
             env=dict(feed_module.daemon_environment(), **(environment or {})),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=prepare,
         )
         self.log = Lines(self.process.stderr)
 

@@ -79,7 +79,9 @@ def test_another_user_who_knows_the_key_is_refused(daemon, runtime, another_uid)
         assert tool.until("RESULT")[1] == 5
 
 
-def test_a_directory_of_another_user_is_not_used(runtime, another_uid, inspect, program):
+def test_a_directory_of_another_user_is_not_used(
+    runtime, another_uid, inspect, program
+):
     os.chown(runtime, another_uid, -1)
     started = subprocess.run(
         [program, "--foreground"], capture_output=True, text=True, timeout=60
@@ -98,7 +100,12 @@ def test_an_overheard_handshake_is_worth_nothing(daemon, runtime):
         key = wire.read_key(str(runtime))
         proof = wire.client_proof(key, honest.hello["nonce"], nonce, "control")
         fields = dict(
-            major=1, minor=0, role="control", client="overheard", nonce=nonce, hmac=proof
+            major=1,
+            minor=0,
+            role="control",
+            client="overheard",
+            nonce=nonce,
+            hmac=proof,
         )
         honest.send("AUTH", 1, **fields)
         assert honest.until("WELCOME")[2]["role"] == "control"
