@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 _EXIT_TIMEOUT_MS = 200
+_LAST = -100  # priority among what multiprocessing does at the end of a child
+_watches_multiprocessing = False
+_ends: list[Any] = []  # what multiprocessing would do at the end; one, or none
 
 
 def enable(
@@ -115,6 +118,7 @@ def enable(
         _stacks.begin(number)
     _probe.active = Observer()
     atexit.register(_disable_at_exit)
+    _end_with_multiprocessing()
     _watch_forks()
     _adopt_running_loop()
 
@@ -126,9 +130,28 @@ def disable() -> None:
 
 def _close(timeout_ms: int, keep: bool) -> None:
     atexit.unregister(_disable_at_exit)
+    while _ends:
+        _ends.pop().cancel()
     _drop_observer()
     _stacks.end()
     _core.inspect_close(timeout_ms, int(keep))
+
+
+def _end_with_multiprocessing(_: Any = None) -> None:
+    """Sees to the end of a child of multiprocessing, which leaves past atexit.
+
+    What a child has registered before its own work begins is dropped then, and whoever
+    wants to know of that is called: this function, once more.
+    """
+    global _watches_multiprocessing
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+    if not _watches_multiprocessing:
+        _watches_multiprocessing = True
+        util.register_after_fork(_disable_at_exit, _end_with_multiprocessing)
+    if _core.inspect_is_open():
+        _ends[:] = [util.Finalize(None, _disable_at_exit, exitpriority=_LAST)]
 
 
 def _drop_observer() -> None:

@@ -52,8 +52,7 @@ def run_as(uid, runtime, key):
         [sys.executable, "-c", command, str(runtime), key.hex(), str(uid)],
         env=dict(os.environ, PYTHONPATH=here),
         cwd="/",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=60,
     )
@@ -99,7 +98,7 @@ def test_an_overheard_handshake_is_worth_nothing(daemon, runtime):
         nonce = os.urandom(32)
         key = wire.read_key(str(runtime))
         proof = wire.client_proof(key, honest.hello["nonce"], nonce, "control")
-        fields = dict(
+        fields = dict(  # noqa: C408 - as they are passed on
             major=1,
             minor=0,
             role="control",

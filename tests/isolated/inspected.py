@@ -1,6 +1,7 @@
 """A process that QTINTER_INSPECT may show: does what its argument says."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -64,6 +65,29 @@ def child():
     print("done")
 
 
+def in_a_child():
+    assert inspect.is_enabled()
+    run(work())
+
+
+def multi():
+    """Children of multiprocessing, however they are made, end in good order."""
+    for method in ("fork", "forkserver", "spawn"):
+        context = multiprocessing.get_context(method)
+        target = run_work if method == "fork" else in_a_child
+        child = context.Process(target=target)
+        child.start()
+        child.join()
+        assert child.exitcode == 0, method
+    print("done")
+
+
+def run_work():
+    assert not inspect.is_enabled()
+    inspect.enable()
+    run(work())
+
+
 def leave():
     run(work())
     print("done")
@@ -96,7 +120,10 @@ def fail():
     raise SystemExit(1)
 
 
-{
+actions = {
     "level": level, "fork": fork, "child": child, "exit": leave, "disabled": disabled,
     "thread": thread, "kill": leave, "raise": fail,
-}[sys.argv[1]]()  # fmt: skip
+    "multiprocessing": multi,
+}  # fmt: skip
+if __name__ == "__main__":  # and not in a child that imports this
+    actions[sys.argv[1]]()

@@ -506,7 +506,8 @@ def test_an_environment_that_cannot_be_followed(run_isolated, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "what", ["fork", "child", "exit", "disabled", "thread", "raise"]
+    "what",
+    ["fork", "child", "exit", "disabled", "thread", "raise", "multiprocessing"],
 )
 def test_processes_and_their_ends(run_isolated, tmp_path, what):
     env = {"QTINTER_INSPECT": "2", "QTINTER_RUNTIME_DIR": str(tmp_path)}
