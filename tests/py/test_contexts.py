@@ -283,6 +283,7 @@ def test_a_task_that_refuses_to_end_is_named(app, attach):
 
 def test_an_executor_thread_that_does_not_end_is_named(app, attach, caplog):
     release = threading.Event()
+    before = threading.enumerate()
     # asyncio gives the threads a name of its own from 3.9 on.
     name = r"asyncio_0" if sys.version_info >= (3, 9) else r"ThreadPoolExecutor-\d+_0"
     try:
@@ -294,7 +295,7 @@ def test_an_executor_thread_that_does_not_end_is_named(app, attach, caplog):
         release.set()  # or the thread would keep the process from ending
     assert loop.is_closed()
     for thread in threading.enumerate():
-        if thread is not threading.current_thread():
+        if thread not in before:
             thread.join()
     caplog.clear()  # 3.7 reports that the loop was closed, with frames that hold it
 

@@ -457,10 +457,15 @@ def test_a_hung_up_descriptor_in_a_bare_nested_loop_does_not_spin(app, QtCore):
             theirs.send(b"x")
             rounds = []
             dispatcher = QtCore.QAbstractEventDispatcher.instance()
-            dispatcher.awake.connect(lambda: rounds.append(1))
+
+            def count():
+                rounds.append(1)
+
+            dispatcher.awake.connect(count)
             qt_loop = QtCore.QEventLoop()
             QtCore.QTimer.singleShot(30, qt_loop.quit)
             qt_loop.exec()
+            dispatcher.awake.disconnect(count)
             turns.append(len(rounds))
             done.append(1)
 
@@ -484,6 +489,10 @@ def test_paths_of_proc_exist():
 
 @pytest.mark.parametrize("mode", ["attached", "nested"])
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of descriptors to set")
+@pytest.mark.skipif(
+    "QTINTER_SANITIZED" in os.environ,
+    reason="UBSan's check of a C++ object needs a pipe, and reports a bad one without",
+)
 def test_a_server_without_descriptors_tries_again(run_isolated, mode):
     result = run_isolated("no_descriptors_left.py", mode)
     assert result.returncode == 0, result.stderr
