@@ -242,8 +242,8 @@ def connect_slot(signal: Any, slot: Any, *options: Any) -> Any:
         if not isinstance(signal, BoundSignal) or "deleted" not in str(exc):
             raise
         raise RuntimeError(
-            f"cannot connect to {describe_signal(signal)}: its sender has been deleted. "
-            "Keep the object alive for as long as its signals are waited for"
+            f"cannot connect to {describe_signal(signal)}: its sender has been "
+            "deleted. Keep the object alive for as long as its signals are waited for"
         ) from exc
 
 

@@ -420,8 +420,8 @@ class asyncsignalstream:
     close it.  Emissions of other threads arrive on the thread that made the stream.
 
     :raises RuntimeError: the sender has been deleted.
-    :raises TypeError: `signal` is not a signal, `sender` not a QObject, or `maxsize` not
-        an int.
+    :raises TypeError: `signal` is not a signal, `sender` not a QObject, or `maxsize`
+        not an int.
     :raises ValueError: `maxsize` is negative, or `overflow` none of the three.
     """
 

@@ -516,8 +516,8 @@ class _Slot:
         task = self.runner(coro)
         if not hasattr(task, "add_done_callback"):
             raise TypeError(
-                f"the task_runner of asyncslot {self.label} must return the task of the "
-                f"coroutine, but it returned {task!r}"
+                f"the task_runner of asyncslot {self.label} must return the task of "
+                f"the coroutine, but it returned {task!r}"
             )
         if self.name is not None and hasattr(task, "set_name"):
             task.set_name(self.name)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import qtinter
-from qtinter import asyncslot, asyncsignal, asyncsignalstream, multisignal
+from qtinter import asyncsignal, asyncsignalstream, asyncslot, multisignal
 
 from .driving import spin
 
@@ -31,7 +31,7 @@ def test_a_callable_without_a_signature():
 def test_cancel_with_a_deleted_object(qt):
     gone = qt.Emitter()
     qt.delete(gone)
-    with pytest.raises(RuntimeError, match="cancel_with is a .*Emitter that has been"):
+    with pytest.raises(RuntimeError, match=r"cancel_with is a .*Emitter that has been"):
         asyncslot(nothing, cancel_with=gone)
 
 
@@ -91,7 +91,7 @@ def test_an_exception_handler_that_interrupts(app, qt, emitter, exception):
 
 
 @pytest.mark.parametrize(
-    "parameters, error, message",
+    ("parameters", "error", "message"),
     [
         ({"loop_factory": 5}, TypeError, "loop_factory must be a callable.* not 5"),
         ({"shutdown_timeout": "1"}, TypeError, "shutdown_timeout must be a num.* '1'"),
