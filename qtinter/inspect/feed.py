@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import dataclasses
 import gc
 import os
 import shutil
@@ -26,6 +25,8 @@ from typing import TYPE_CHECKING, Any, AsyncIterator
 
 from .._version import __version__
 from . import _tables, wire
+from ._backlog import Backlog
+from ._backlog import Change as Change
 from .errors import IncompatibleError, InspectError
 from .model import Process
 from .remote import Remote
@@ -41,21 +42,6 @@ START_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
 APPLICATION_SECONDS = 2.0
 _LARGE = 1 << 16  # bytes received at once
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """Something that the daemon told.
-
-    :ivar what: ``"up"``, ``"down"``, ``"snapshot"``, ``"rows"``, ``"events"``,
-        ``"gap"``, ``"lint"`` or ``"stall"``.
-    :ivar pid: the application concerned.
-    :ivar data: the fields of the message.
-    """
-
-    what: str
-    pid: int
-    data: dict[str, Any]
 
 
 def connect(
@@ -119,7 +105,7 @@ class Feed:
         self._begun: dict[tuple[int, int], asyncio.Future[None]] = {}
         self._directory = os.path.dirname(self.address)
         self._news = asyncio.Event()
-        self._changes: asyncio.Queue[Change | None] = asyncio.Queue()
+        self._changes = Backlog(self._lost_by_backlog)
         self._receiver: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
 
@@ -340,7 +326,7 @@ class Feed:
 
     async def _iterate(self) -> AsyncIterator[Change]:
         while True:
-            change = await self._changes.get()
+            change = await self._changes.take()
             if change is None:
                 if isinstance(self._failure, Exception):
                     raise self._failure
@@ -372,7 +358,7 @@ class Feed:
                     answer.set_exception(
                         self._failure or InspectError("the connection was closed")
                     )
-            self._changes.put_nowait(None)
+            self._changes.close()
 
     def _take(self, name: str, seq: int, fields: dict[str, Any]) -> None:
         if name == "RESULT":
@@ -392,7 +378,7 @@ class Feed:
             answer.set_exception(InspectError(fields.get("error", "refused")))
 
     def _tell(self, what: str, pid: int, fields: dict[str, Any]) -> None:
-        self._changes.put_nowait(Change(what, pid, fields))
+        self._changes.put(Change(what, pid, fields))
 
     def _process(self, pid: int) -> Process:
         process = self.processes.get(pid)
@@ -460,6 +446,10 @@ class Feed:
         if pid in self.processes:
             self.processes[pid].lost += fields["count"]
         self._tell("gap", pid, fields)
+
+    def _lost_by_backlog(self, pid: int, count: int) -> None:
+        if pid in self.processes:
+            self.processes[pid].lost += count
 
     def _on_lint(self, fields: dict[str, Any]) -> None:
         process = self._process(fields["pid"])

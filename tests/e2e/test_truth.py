@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from qtinter.inspect import connect
+from qtinter.inspect import _backlog, connect
 from qtinter.inspect.errors import InspectError
 from qtinter.inspect.feed import records_of
 
@@ -121,6 +121,40 @@ def test_events_have_no_holes(application, run):
 
     end, total = run(follow())
     assert end == total
+
+
+def test_a_user_who_takes_nothing_loses_events_and_is_told(
+    application, run, monkeypatch
+):
+    monkeypatch.setattr(_backlog, "MAX_RECORDS", 5000)
+
+    async def follow():
+        async with connect() as feed:
+            await feed.subscribe(application.pid, events=True, hz=50)
+            process = feed.processes[application.pid]
+            for first in range(0, 20_000, 2000):
+                application.ask(f"marks {first} {first + 2000}")
+            # Nothing is taken, and it comes in all the same.
+            while process.lost == 0:
+                await feed.request("PING")
+            application.ask("task last")
+            expected = None
+            lost = 0
+            async for change in feed:
+                if change.what == "gap":
+                    first, count = change.data["first"], change.data["count"]
+                    lost += count
+                elif change.what == "events":
+                    first, count = change.data["first"], len(records_of(change.data))
+                else:
+                    if "last" in named(process):
+                        return lost, process.lost
+                    continue
+                assert first == (first if expected is None else expected)
+                expected = first + count
+
+    lost, known = run(follow())
+    assert 0 < lost <= known
 
 
 @pytest.mark.parametrize("control", [False, True])
