@@ -56,6 +56,11 @@ class Feed {
     {
         return m_stage == Stage::Following;
     } // the snapshot is out
+    bool
+    isSending() const
+    {
+        return m_stage == Stage::Rows;
+    } // a part of the snapshot is out: the tool takes its time, nobody is mute
 
     // Sends what there is to send and room for.  Milliseconds until it wants to be called
     // again, -1: when the application changes or the tool takes bytes.

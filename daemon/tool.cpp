@@ -597,6 +597,13 @@ Tool::answerSubscriptions()
                        && (feed->application()->isAlive()
                            || feed->application()->isComplete());
             });
+        bool sending = std::any_of(
+            m_feeds.begin(), m_feeds.end(), [&subscription](const auto &feed) {
+                return feed->sub() == subscription.number && feed->isSending();
+            });
+        if (sending) {
+            continue; // the rest goes out as the tool takes it, and the answer after it
+        }
         qint64 left = MuteMs - subscription.asked.elapsed();
         if (!waiting || left <= 0) {
             subscription.answered = true;

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import time
 
 import pytest
+from peers import FakeApplication, Peer
 
 from qtinter.inspect import _backlog, connect
 from qtinter.inspect.errors import InspectError
@@ -319,6 +321,33 @@ def test_a_stopped_tool_holds_up_nobody(application, run, until):
         tool.kill()
         tool.wait()
         tool.stdout.close()
+
+
+def test_a_slow_tool_is_answered_after_its_snapshot(daemon, runtime):
+    """Not after as long as an application may be mute: it has sent everything."""
+    count = 20_000
+    with FakeApplication(runtime) as application, Peer(runtime).enter(
+        "observe"
+    ) as tool:
+        application.until("SET_RATE")
+        application.send("SNAP_BEGIN", rows=count)
+        for first in range(1, count, 1000):
+            rows = [[1, first + i, 3, 1, *[1 << 60] * 20] for i in range(1000)]
+            application.send("STATE", ts=1, rows=rows)
+        application.send("SNAP_END")
+        tool.send("SUBSCRIBE", 1, sub=1, pid=application.pid)
+        tool.until("SUB_ROWS")
+        # It takes nothing while the daemon goes on with others.
+        end = time.monotonic() + 1.5
+        with Peer(runtime).enter("observe") as other:
+            while time.monotonic() < end:
+                other.send("PING", 1)
+                other.until("RESULT")
+        names = []
+        while "RESULT" not in names:
+            names.append(tool.next()[0])
+        assert "SUB_END" in names
+        assert names.count("SUB_ROWS") > 2
 
 
 def test_histograms(application, run):
