@@ -17,6 +17,7 @@ from ._policy import (
     default_policy,
     new_event_loop,
 )
+from ._slots import forget_abandoned_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -145,6 +146,7 @@ class QiRunner(contextlib.ContextDecorator):
         finally:
             asyncio.set_event_loop(previous)
             loop.close()
+            forget_abandoned_tasks()
         for what in left:
             warnings.warn(what, RuntimeWarning, stacklevel=2)
         if interruption is not None:
@@ -274,6 +276,9 @@ async def _end_tasks(
                     "task": task,
                 }
             )
+    for task in pending:
+        # It is named now, so not once more when it is collected.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
     return [
         f"{task!r} did not end within {timeout} s of being cancelled and is "
         f"abandoned. It is at:\n{_stack_of(task)}"

@@ -179,6 +179,11 @@ def _ignore(_: Any) -> None:
     pass
 
 
+def _is_awaited(future: asyncio.Future[Any]) -> bool:
+    """Whether to complete it: a closed loop would refuse, in the middle of a slot."""
+    return not future.done() and not future.get_loop().is_closed()
+
+
 def _destroyed_error(text: str) -> SenderDestroyedError:
     return SenderDestroyedError(
         f"the sender was destroyed while {text} was waited for; it will never be "
@@ -236,11 +241,11 @@ class _Wait:
         self._astuple = astuple
 
     def emitted(self, args: tuple[Any, ...]) -> None:
-        if not self._future.done():
+        if _is_awaited(self._future):
             self._future.set_result(_value_of(args, self._astuple))
 
     def gone(self, text: str) -> None:
-        if not self._future.done() and not self._future.get_loop().is_closed():
+        if _is_awaited(self._future):
             self._future.set_exception(_destroyed_error(text))
 
 
@@ -392,7 +397,7 @@ class _Buffer:
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done() and not waiter.get_loop().is_closed():
+    if _is_awaited(waiter):
         waiter.set_result(None)
 
 

@@ -389,6 +389,16 @@ def _describe_sender(sender: Any) -> str | None:
 # --- invocations ---------------------------------------------------------------------
 
 
+def _is_abandoned(task: Any) -> bool:
+    get_loop = getattr(task, "get_loop", None)
+    return get_loop is not None and bool(get_loop().is_closed())
+
+
+def forget_abandoned_tasks() -> None:
+    """Lets go of the pending tasks of loops that have been closed."""
+    _live.difference_update([task for task in _live if _is_abandoned(task)])
+
+
 class _Group:
     """The pending tasks of one slot and one receiver, oldest first."""
 
@@ -399,17 +409,37 @@ class _Group:
         self.link: Any = None  # connection to the destruction of cancel_with
         self.thread = threading.get_ident()
 
+    def forget_abandoned(self) -> None:
+        """Lets go of tasks that will never end, because their loop has been closed."""
+        for task in self.tasks:
+            if _is_abandoned(task):
+                self.tasks = [task for task in self.tasks if not _is_abandoned(task)]
+                break
+
     def cancel(self) -> None:
         for task in list(self.tasks):
             task.cancel()
 
-    def cancel_from_any_thread(self, *_: Any) -> None:
-        if threading.get_ident() == self.thread:
-            self.cancel()
-            return
+    def cancel_from_any_thread(self) -> None:
+        """Called by Qt, into which nothing is to be raised."""
         for task in list(self.tasks):
+            if _is_abandoned(task):
+                continue
+            loop = task.get_loop()
+            if threading.get_ident() == self.thread:
+                try:
+                    task.cancel()
+                except Exception as exc:
+                    context = {
+                        "message": "Exception while a task was cancelled because the "
+                        "object given to asyncslot as cancel_with was destroyed",
+                        "exception": exc,
+                        "task": task,
+                    }
+                    _call_handler(loop, context)
+                continue
             try:
-                task.get_loop().call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(task.cancel)
             except RuntimeError:
                 continue  # that loop is closed, its tasks have ended
 
@@ -462,6 +492,7 @@ class _Slot:
         group = self._group_of(args)
         observer, record, task = _probe.active, None, None
         try:
+            group.forget_abandoned()
             if group.tasks and self.overlap != "allow":
                 if self.overlap == "drop":
                     if observer is not None:
@@ -610,7 +641,7 @@ class _Slot:
         if signal is not None:
             context["message"] = f"{message}, called by a {signal}"
             context["signal"] = signal
-        loop.call_exception_handler(context)
+        _call_handler(loop, context)
 
     def failed(self, loop: Any, args: tuple[Any, ...], exc: BaseException) -> None:
         """Deals with an exception that prevented the task: returns None or raises."""
@@ -620,11 +651,7 @@ class _Slot:
         elif not _called_by_qt(args[0] if args else None):
             raise exc
         elif not isinstance(exc, asyncio.CancelledError):
-            try:
-                self._call_handler(loop, exc, _describe_sender(_sender_of_call()))
-            except (KeyboardInterrupt, SystemExit) as interrupt:  # of its handler
-                if not _interrupt(loop, interrupt):
-                    raise
+            self._call_handler(loop, exc, _describe_sender(_sender_of_call()))
 
     # --- where to run
 
@@ -656,6 +683,15 @@ class _Slot:
             raise RuntimeError(problem)
         _logger.error(problem)
         return None
+
+
+def _call_handler(loop: Any, context: dict[str, Any]) -> None:
+    """Calls the loop's exception handler, which may raise KeyboardInterrupt."""
+    try:
+        loop.call_exception_handler(context)
+    except (KeyboardInterrupt, SystemExit) as exc:
+        if not _interrupt(loop, exc):
+            raise
 
 
 def _interrupt(loop: Any, exc: BaseException) -> bool:
