@@ -342,6 +342,9 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
 
         :raises RuntimeError: The loop is running.
         """
+        observer = _probe.active
+        if observer is not None and not self.is_running():
+            observer.loop_closes(self)
         super().close()
         self._close_waiter()
 

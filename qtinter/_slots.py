@@ -51,6 +51,8 @@ _PACKAGE = __name__.partition(".")[0]
 # asyncio holds tasks weakly: these are the pending tasks of all slots.
 _live: set[Any] = set()
 
+_groups: weakref.WeakValueDictionary[int, _Group] = weakref.WeakValueDictionary()
+
 _get_running_loop = asyncio._get_running_loop
 
 _logger = logging.getLogger("qtinter.slots")
@@ -395,8 +397,15 @@ def _is_abandoned(task: Any) -> bool:
 
 
 def forget_abandoned_tasks() -> None:
-    """Lets go of the pending tasks of loops that have been closed."""
-    _live.difference_update([task for task in _live if _is_abandoned(task)])
+    """Lets go of the pending tasks of loops that have been closed.
+
+    Other threads change both collections meanwhile; a group is left to its own thread.
+    """
+    _live.difference_update([task for task in list(_live) if _is_abandoned(task)])
+    for reference in _groups.valuerefs():
+        group = reference()
+        if group is not None and group.thread == threading.get_ident():
+            group.forget_abandoned()
 
 
 class _Group:
@@ -408,6 +417,7 @@ class _Group:
         self.tasks: list[Any] = []
         self.link: Any = None  # connection to the destruction of cancel_with
         self.thread = threading.get_ident()
+        _groups[id(self)] = self
 
     def forget_abandoned(self) -> None:
         """Lets go of tasks that will never end, because their loop has been closed."""

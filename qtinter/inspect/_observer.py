@@ -155,12 +155,16 @@ class WaitRecord:
 
     @_harmless
     def sender_gone(self) -> None:
+        if self.row < 0:
+            return
         self.over = ENDED_SENDER_GONE
         _core.inspect_row_set(WAIT, self.row, {"sender_alive": 0})
         _core.inspect_record(SENDER_DESTROYED, self.loop, 0, self.id, self.sender)
 
     @_harmless
     def ended(self) -> None:
+        if self.row < 0:
+            return  # its loop was closed before
         for future in self.futures:
             _core.inspect_forget(future)
         self.futures.clear()
@@ -378,6 +382,13 @@ class Observer:
         """Lets go of a record; :meth:`WaitRecord.ended` calls this."""
         if self._waits.pop(record.id, None) is not None:
             self._use_no_more(record.sender)
+
+    @_harmless
+    def loop_closes(self, loop: Any) -> None:
+        """Ends the waits of abandoned tasks, whose records would keep the loop."""
+        for record in list(self._waits.values()):
+            if record.loop is loop:
+                record.ended()
 
     # --- objects
 
