@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from .._version import __version__
 from . import commands, remote
-from .commands import examples
+from .commands import arguments, examples
 from .commands.sources import NoTargetError
 from .errors import IncompatibleError, InspectError, UsageError
 from .fields import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
@@ -62,7 +62,15 @@ environment:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    options = parser(words).parse_args(words)
+    if sys.stdout is None:  # it was closed: nobody wants to read
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the process
+    elif hasattr(sys.stdout, "reconfigure"):
+        # What the locale cannot write is escaped, and is no error.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    made = parser(words)
+    options = made.parse_args(words)
+    if options.host is None and (options.ssh_command or options.remote_command):
+        made.error("--ssh-command and --remote-command are of no use without --host")
     try:
         if options.host is not None and options.command in commands.ON_FILES:
             return remote.run_there(words)
@@ -108,6 +116,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         description="Show what the asyncio loops of running Qt programs do.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # or a later option would make a script's word ambiguous
     )
     made.add_argument("--version", action="version", version=__version__)
     made.add_argument(
@@ -124,6 +133,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         target: bool | str = True,
         table: str | None = None,
         machine: bool = True,
+        forms: Mapping[str, str] | None = None,
     ) -> argparse.ArgumentParser:
         summary = text.split(". ")[0].split(": ")[0].rstrip(".") + "."
         command = added.add_parser(
@@ -132,18 +142,31 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
             description=textwrap.fill(text, _HELP_WIDTH),
             epilog=examples.epilog(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
+        forms = dict(forms or {})
+        if table:
+            forms["--csv"] = "comma-separated values, as the table shows them"
         if machine:
-            command.add_argument(
-                "--json", action="store_true", help="machine-readable output"
-            )
+            forms["--json"] = "machine-readable output"
+        one_of = command.add_mutually_exclusive_group() if forms else command
+        for option, words_about in forms.items():
+            one_of.add_argument(option, action="store_true", help=words_about)
+        one_of = command.add_mutually_exclusive_group() if target else command
         if target is True:
-            command.add_argument(
-                "target", metavar="PID", nargs="?", type=int, help="the application"
+            one_of.add_argument(
+                "target",
+                metavar="PID",
+                nargs="?",
+                type=arguments.pid,
+                help="the application",
             )
         if target:
-            command.add_argument(
-                "-p", "--pid", type=int, help="the application, if there are several"
+            one_of.add_argument(
+                "-p",
+                "--pid",
+                type=arguments.pid,
+                help="the application, if there are several",
             )
         if table:
             _add_table_options(command, FIELDS[table])
@@ -173,7 +196,6 @@ def _add_table_options(command: argparse.ArgumentParser, fields: Sequence[str]) 
             raise argparse.ArgumentTypeError(f"there is no {text!r}; there are {known}")
         return text
 
-    command.add_argument("--csv", action="store_true", help="comma-separated values")
     command.add_argument(
         "-f",
         "--filter",

@@ -10,10 +10,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Callable
 
-from ..inspect import filters
+from ..inspect.commands import arguments
 from ..inspect.commands.output import print_json, print_table, sender
 from ..inspect.commands.tables import TASK_COLUMNS
-from ..inspect.errors import InspectError
+from ..inspect.errors import InspectError, UsageError
 from . import _diff, _remote
 from ._query import TraceIncomplete, seconds_text
 from ._trace import Trace
@@ -42,9 +42,17 @@ def add_commands(command: Command) -> None:
     :param command: ``command(name, text, run, target)`` makes the parser of a command,
         with ``--json``, and with ``--pid`` if ``target``.
     """
-    made = command("record", "Record a running program.", _record, target=False)
-    made.add_argument("pid", nargs="?", type=int, help="the program, if several run")
-    made.add_argument("-o", "--output", metavar="FILE", required=True)
+    made = command(
+        "record",
+        "Record a running program. Until Ctrl+C, its end, --for or the end of a "
+        "--trigger; docs/traces.md tells what can be done with the file.",
+        _record,
+        target=False,
+    )
+    made.add_argument(
+        "pid", nargs="?", type=arguments.pid, help="the program, if several run"
+    )
+    made.add_argument("-o", "--output", metavar="FILE", required=True, help="where to")
     made.add_argument(
         "--for", dest="seconds", type=_span, metavar="TIME", help="for how long: 30s"
     )
@@ -63,32 +71,51 @@ def add_commands(command: Command) -> None:
         help="only what is about the first 'stall>200ms', 'exception' or 'lint', or "
         "one of several with | between; ends then",
     )
-    made.add_argument(
-        "--pre", type=_span, default=10.0, metavar="TIME", help="before it (10s)"
-    )
-    made.add_argument(
-        "--post", type=_span, default=2.0, metavar="TIME", help="and after it (2s)"
-    )
+    made.add_argument("--pre", type=_span, metavar="TIME", help="before it (10s)")
+    made.add_argument("--post", type=_span, metavar="TIME", help="and after it (2s)")
 
-    made = command("dump", "Save the last events of a program.", _dump, target=False)
-    made.add_argument("pid", nargs="?", type=int, help="the program, if several run")
+    made = command(
+        "dump",
+        "Save the last events of a program. Of one that runs or has died: what is "
+        "still in its segment, about the last 65,000 events.",
+        _dump,
+        target=False,
+    )
+    made.add_argument(
+        "pid", nargs="?", type=arguments.pid, help="the program, if several run"
+    )
     made.add_argument("-o", "--output", metavar="FILE", help="by default PID.qtrace")
 
-    made = command("replay", "Show what a recording holds.", _replay, target=False)
+    made = command(
+        "replay",
+        "Show what a recording holds. On a terminal in the same screens as top, else "
+        "as text.",
+        _replay,
+        target=False,
+        forms={"--gui": "in a window", "--text": "text, on a terminal too"},
+    )
     made.add_argument("file", help="a .qtrace, a segment, or a folder of a test")
     made.add_argument(
         "--at",
-        type=_time,
+        type=arguments.duration,
         metavar="TIME",
         help="the state at 1.5s after the beginning; --at=-2s: before the end",
     )
     made.add_argument(
-        "--events", type=_count, default=20, metavar="N", help="of the last ones (20)"
+        "--events",
+        type=arguments.count,
+        default=20,
+        metavar="N",
+        help="of the last ones (20)",
     )
-    made.add_argument("--gui", action="store_true", help="in a window")
-    made.add_argument("--text", action="store_true", help="text, on a terminal too")
 
-    made = command("export", "Convert a recording.", _export, target=False)
+    made = command(
+        "export",
+        "Convert a recording. For Perfetto and other viewers of traces, scripts, "
+        "spreadsheets, or as a page for a browser.",
+        _export,
+        target=False,
+    )
     made.add_argument("file", help="a .qtrace, a segment, or a folder of a test")
     formats = made.add_mutually_exclusive_group(required=True)
     for name in FORMATS:
@@ -104,10 +131,20 @@ def add_commands(command: Command) -> None:
     )
     for name, text in (("from", "leave out what is before"), ("to", "and after")):
         made.add_argument(
-            f"--{name}", dest=f"{name}_", type=_time, metavar="TIME", help=text
+            f"--{name}",
+            dest=f"{name}_",
+            type=arguments.duration,
+            metavar="TIME",
+            help=text,
         )
 
-    made = command("diff", "Compare two recordings.", _compare, target=False)
+    made = command(
+        "diff",
+        "Compare two recordings. Figures of both, and code locations whose tasks have "
+        "changed most. The exit code is 1 if a limit of --fail-on is exceeded.",
+        _compare,
+        target=False,
+    )
     made.add_argument("before", help="a recording")
     made.add_argument("after", help="another one")
     made.add_argument(
@@ -123,7 +160,11 @@ def add_commands(command: Command) -> None:
         "--allow-gaps", action="store_true", help="judge although events are missing"
     )
     made.add_argument(
-        "--codes", type=_count, default=20, metavar="N", help="code locations (20)"
+        "--codes",
+        type=arguments.count,
+        default=20,
+        metavar="N",
+        help="code locations (20)",
     )
 
 
@@ -137,12 +178,8 @@ def _checked(parse: Callable[[str], Any], text: str) -> Any:
         raise argparse.ArgumentTypeError(str(exc)) from None
 
 
-def _time(text: str) -> float:
-    return float(_checked(filters.duration, text))
-
-
 def _span(text: str) -> float:
-    seconds = _time(text)
+    seconds = arguments.duration(text)
     if seconds < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is less than no time")
     return seconds
@@ -161,12 +198,6 @@ def _limit(text: str) -> Any:
     return _checked(_diff.Limit.parse, text)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
-    return int(text)
-
-
 def _seconds_of(trace: Trace, time: float) -> float:
     """Seconds since the beginning of what an option says; before its end if below 0."""
     return trace.duration + time if time < 0 else time
@@ -181,6 +212,10 @@ def _say(text: str) -> None:
 
 
 def _record(options: argparse.Namespace) -> None:
+    around = {"pre": options.pre, "post": options.post}
+    given = {name: value for name, value in around.items() if value is not None}
+    if given and options.trigger is None:
+        raise UsageError("--pre and --post are times before and after a --trigger")
     plan = _remote.Plan(
         options.pid,
         options.output,
@@ -189,8 +224,7 @@ def _record(options: argparse.Namespace) -> None:
         max_bytes=options.max_bytes,
         max_age=options.max_age,
         trigger=options.trigger,
-        pre=options.pre,
-        post=options.post,
+        **given,
     )
 
     found = asyncio.run(_remote.record(plan, options.socket, _say))
@@ -258,6 +292,8 @@ def _export(options: argparse.Namespace) -> None:
         for time in (options.from_, options.to_)
     ]
     if options.output == "-":
+        if options.json:
+            raise UsageError("--json tells where the output is, and - is no file")
         write(trace.source, sys.stdout.buffer, options.format, **_range(bounds))
         return
     output = options.output or _beside(options.file, FORMATS[options.format])

@@ -480,8 +480,9 @@ def test_stack(fake, process, capsys):
     fake.answers["STACK"] = 'Stack:\n  File "a\x1b.py", line 1, in f\n'
     assert cli.main(["stack"]) == 0
     assert capsys.readouterr().out == 'Stack:\n  File "a\\x1b.py", line 1, in f\n'
-    assert cli.main(["stack", "--task", "5", "--loop", "2"]) == 0
-    assert fake.requests[-1][1] == {"pid": process.info["pid"], "task": 5, "loop": 2}
+    for option in ("task", "loop"):
+        assert cli.main(["stack", f"--{option}", "5"]) == 0
+        assert fake.requests[-1][1] == {"pid": process.info["pid"], option: 5}
     fake.answers["STACK"] = errors.InspectError("it is stopped")
     assert cli.main(["stack"]) == 3
     assert "it is stopped" in capsys.readouterr().err

@@ -128,8 +128,8 @@ def test_export_of_a_part(run, made_up, tmp_path):
         (["diff", "a"], "the following arguments are required: after"),
         (["diff", "a", "b", "--fail-on", "speed:+1"], "there is no metric 'speed'"),
         (["replay", "x", "--at", "3 parsec"], "is no duration"),
-        (["replay", "x", "--events", "-3"], "no number"),
-        (["dump", "me"], "invalid int value: 'me'"),
+        (["replay", "x", "--events", "-3"], "'-3' is no count"),
+        (["dump", "me"], "'me' is no pid"),
     ],
 )
 def test_wrong_use(run, arguments, words):

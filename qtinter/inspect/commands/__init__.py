@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["ON_FILES", "Command", "add_all", "add_needed"]
 
 Command = Callable[..., argparse.ArgumentParser]
-"""``command(name, text, run, target=True, table=None, machine=True)`` makes the parser
-of a command.
+"""``command(name, text, run, target=True, table=None, machine=True, forms={})``
+makes the parser of a command.
 
 ``target``: True, the application can be given as ``[PID]`` or ``--pid``; ``"--pid"``,
 only so; False, not at all.  ``table``: it has ``--csv``, ``--filter`` and ``--sort`` of
 these :data:`~qtinter.inspect.fields.FIELDS`.
-``machine``: it has ``--json``."""
+``machine``: it has ``--json``; ``forms``: other forms of its output, each an option and
+its help.  Of all forms one can be chosen."""
 
 # In the order of the help: a module, and the commands that it adds, so that only those
 # are imported that are needed.  Paths, because some are not in this folder.

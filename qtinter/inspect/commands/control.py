@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InspectError
+from .arguments import pid, row_id
 from .output import print_json
 from .sources import (
     NoTargetError,
@@ -34,12 +35,15 @@ def add_commands(command: Command) -> None:
         _cancel,
         target="--pid",
     )
-    made.add_argument("id", type=int, help="number of the task, as ps shows it")
+    made.add_argument("id", type=row_id, help="number of the task, as ps shows it")
     made.add_argument("--message", default="", help="for the CancelledError")
     made = command(
-        "level", "Change how much an application shows.", _level, target=False
+        "level",
+        "Change how much an application shows. It stays so until it is changed again.",
+        _level,
+        target=False,
     )
-    made.add_argument("target", metavar="PID", type=int, help="the application")
+    made.add_argument("target", metavar="PID", type=pid, help="the application")
     made.add_argument(
         "level",
         metavar="N",
@@ -50,12 +54,20 @@ def add_commands(command: Command) -> None:
     )
     made = command(
         "attach",
-        "Begin to show a program that did not ask for it (CPython 3.14 or newer).",
+        "Begin to show a program that did not ask for it. It and this command must run "
+        "on the same version of CPython, 3.14 or newer, qtinter must be installed for "
+        "it, and the system must let its user trace processes (see doctor).",
         _attach,
         target=False,
     )
-    made.add_argument("target", metavar="PID", type=int, help="a process of yours")
-    made.add_argument("--level", type=int, default=2, choices=range(1, 5), help="(2)")
+    made.add_argument("target", metavar="PID", type=pid, help="a process of yours")
+    made.add_argument(
+        "--level",
+        type=int,
+        default=2,
+        choices=range(1, 5),
+        help="1 to 4, as of level (2)",
+    )
 
 
 def _cancel(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _tables, analysis
 from ..model import TASK, Process, Row
 from ..segment import read_snapshot, segments
+from .arguments import count
 from .output import print_json, print_table, safe, seconds, sender
 from .sources import NoTargetError
 from .tables import TASK_COLUMNS
@@ -26,23 +27,32 @@ _PARAGRAPH_WIDTH = 100
 def add_commands(command: Command) -> None:
     made = command(
         "crash",
-        "Show what a program that has died left behind.",
+        "Show what a program that has died left behind. Needs no daemon: it reads the "
+        "segment of the program, a file in the runtime directory: its last state, why "
+        "its tasks did not go on, and its last events.",
         _crash,
         target=False,
     )
-    made.add_argument("file", nargs="?", help="the segment; by default the newest one")
+    one_of = made.add_mutually_exclusive_group()
+    one_of.add_argument(
+        "file", nargs="?", help="the segment; by default the newest one"
+    )
+    one_of.add_argument("--list", action="store_true", help="only list what there is")
     made.add_argument(
-        "--events", type=int, default=20, help="how many of the last events"
+        "--events",
+        type=count,
+        default=20,
+        metavar="N",
+        help="how many of the last events (20)",
     )
     made.add_argument(
         "--reasons",
-        type=int,
+        type=count,
         default=_REASONS,
         metavar="N",
         help="of how many tasks to say why they did not go on: those that had waited "
         f"longest first, those that slept last ({_REASONS}); --json has all",
     )
-    made.add_argument("--list", action="store_true", help="only list what there is")
 
 
 def _crash(options: argparse.Namespace) -> None:

@@ -61,8 +61,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "crash": (
         ("crash", "the last program that died"),
-        ("crash --list", "all that did, as long as their segments are there"),
-        ("crash /tmp/4242-77.qiseg --events 100", "more of its end"),
+        ("crash --list", "all that are still there"),
+        ("crash 4242-77.qiseg --events 100", "more of its end"),
     ),
     "doctor": (
         ("doctor", "whether all is well"),

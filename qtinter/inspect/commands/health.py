@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..model import LOOP, Process
+from .arguments import row_id
 from .output import heading, print_json, print_table, safe, seconds
 from .sources import (
     NoTargetError,
@@ -29,24 +30,41 @@ DOCUMENTATION = "docs/lints.md"
 
 
 def add_commands(command: Command) -> None:
-    command("lag", "Show how late the loops are, and what keeps them busy.", _lag)
-    made = command("lint", "Show what is probably wrong (see docs/lints.md).", _lint)
+    command(
+        "lag",
+        "Show how late the loops are, and what keeps them busy. Max lag is the longest "
+        "that something ready had to wait; the shares are of the time since inspection "
+        "began; of the durations of steps and of calls of asyncslots the median, the "
+        "90th and 99th percentile and the longest are shown.",
+        _lag,
+    )
+    made = command(
+        "lint",
+        "Show what is probably wrong. docs/lints.md tells what each finding means and "
+        "how to mend it. The exit code is 1 if there are findings as severe as "
+        "--fail-on.",
+        _lint,
+    )
     made.add_argument(
         "--fail-on",
         choices=_ORDER,
         default="E",
         metavar="E|W|I",
-        help="the least severity that makes the exit code 1 (E)",
+        help="the least severity that makes the exit code 1: error, warning, note (E)",
     )
     made = command(
         "stack",
         "Show the Python stack of a loop's thread, also while it hangs and the GIL is "
-        "held; or of a task.",
+        "held; or of a task. On Linux it is taken by a signal, at once; elsewhere when "
+        "the loop runs.",
         _stack,
     )
-    made.add_argument("--task", type=int, help="the await chain of this task instead")
-    made.add_argument("--loop", type=int, help="the loop, if there are several")
-    made.add_argument(
+    one_of = made.add_mutually_exclusive_group()
+    one_of.add_argument(
+        "--task", type=row_id, help="the await chain of this task instead"
+    )
+    one_of.add_argument("--loop", type=row_id, help="the loop, if there are several")
+    one_of.add_argument(
         "--wait",
         action="store_true",
         help="wait for the next stall, show its stack",

@@ -26,7 +26,7 @@ def add_commands(command: Command) -> None:
         target=False,
         machine=False,
     )
-    made.add_argument("shell", choices=("bash", "zsh", "fish"))
+    made.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
     made = command(
         "proxy",
         "Pass the daemon's protocol on: what --host starts on the other machine.",

@@ -16,6 +16,7 @@ from ..words import place, seconds
 
 __all__ = [
     "chosen",
+    "drawn",
     "heading",
     "place",
     "print_json",
@@ -38,12 +39,22 @@ if TYPE_CHECKING:
 # Rows, beyond which Rich takes longer to lay them out than somebody wants to wait.
 _MOST_FOLDED = 200
 _SHORT = 10  # cells: numbers, states and times are not folded
+_LEGIBLE = 12  # cells, in which one still sees what a long text is
 _NARROWEST = 6  # columns are not made narrower than that
 
 
 def print_json(value: Any) -> None:
     json.dump(value, sys.stdout, ensure_ascii=False, default=str)
     print()
+
+
+def drawn(lines: str, plain: str) -> str:
+    """Lines of a drawing, or what stands for them where they cannot be written."""
+    try:
+        lines.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return plain
+    return lines
 
 
 def safe(text: object) -> str:
@@ -62,7 +73,9 @@ def print_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> No
         return
     columns, rows = _without_empty_columns(columns, rows)
     try:
-        if len(rows) > _MOST_FOLDED:
+        if _least_width(columns, rows) > shutil.get_terminal_size().columns:
+            _stacked_rows(title, columns, rows)
+        elif len(rows) > _MOST_FOLDED:
             _fitted_table(title, columns, rows)
         else:
             _rich_table(title, columns, rows)
@@ -76,6 +89,25 @@ def _without_empty_columns(
     """In a terminal there is no room for columns in which nothing is said."""
     kept = [i for i in range(len(columns)) if not rows or any(row[i] for row in rows)]
     return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _least_width(columns: Sequence[str], rows: list[list[str]]) -> int:
+    """Cells of a table whose short columns are whole, and the others legible."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows)]
+    return sum(min(width, _LEGIBLE) for width in widths) + 2 * (len(widths) - 1)
+
+
+def _stacked_rows(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:
+    """A line a cell, where the terminal is too narrow for a table."""
+    width = max(map(len, columns), default=0)
+    if title:
+        print(title)
+    for i, row in enumerate(rows):
+        if i:
+            print()
+        for column, cell in zip(columns, row):
+            if cell:
+                print(f"{column:>{width}}  {cell}")
 
 
 def _rich_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> None:

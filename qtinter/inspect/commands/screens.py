@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..filters import FilterError
+from . import arguments
 from .sources import pid_of
 
 if TYPE_CHECKING:
+    import argparse
+
     from . import Command
 
 
 def add_commands(command: Command) -> None:
     made = command(
         "top",
-        "Watch tasks, slots and signal waits in this terminal (the default).",
+        "Watch tasks, slots and signal waits in this terminal (the default). F1 or ? "
+        "shows the keys; docs/terminal-view.md describes the screens.",
         top,
         machine=False,
     )
     made.add_argument("-f", "--filter", metavar="CONDITION", help="only such tasks")
     made = command(
-        "gui", "Watch them in a window.", _gui, target="--pid", machine=False
+        "gui",
+        "Watch them in a window. Needs a binding of Qt; docs/window.md describes it.",
+        _gui,
+        target="--pid",
+        machine=False,
     )
     made.add_argument("-f", "--filter", metavar="CONDITION", help="only such tasks")
     made.add_argument("file", nargs="?", help="a recording or a segment, instead")
     made.add_argument(
-        "--at", type=_time, metavar="TIME", help="of a recording: after its beginning"
+        "--at",
+        type=arguments.duration,
+        metavar="TIME",
+        help="of a recording: so long after its beginning, as 1.5s",
     )
-
-
-def _time(text: str) -> float:
-    from .. import filters
-
-    try:
-        return filters.duration(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def top(options: argparse.Namespace) -> int:
@@ -55,6 +56,7 @@ def top(options: argparse.Namespace) -> int:
 
 
 def _gui(options: argparse.Namespace) -> int:
+    _refuse_contradictions(options)
     from ..gui import run, run_file
     from ..gui.search import Search
 
@@ -64,3 +66,18 @@ def _gui(options: argparse.Namespace) -> int:
         raise UsageError(str(exc)) from None
     options.pid = pid_of(options)
     return run(options) if options.file is None else run_file(options.file, options.at)
+
+
+def _refuse_contradictions(options: argparse.Namespace) -> None:
+    if options.file is None:
+        if options.at is not None:
+            raise UsageError("--at is a time of a recording: say which file")
+        return
+    for option, value in (
+        ("--pid", options.pid),
+        ("--filter", options.filter),
+        ("--host", options.host),
+        ("--socket", options.socket),
+    ):
+        if value is not None:
+            raise UsageError(f"{option} is about programs that run, not about a file")

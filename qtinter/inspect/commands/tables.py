@@ -16,13 +16,56 @@ if TYPE_CHECKING:
 
 
 def add_commands(command: Command) -> None:
-    command("ls", "List the applications.", _ls, target=False)
+    command(
+        "ls",
+        "List the applications. For each: the states of its loops, how many tasks, "
+        "asyncslots and signal waits it has, its longest delay of a loop, the number "
+        "of findings (see lint), and the level of inspection.",
+        _ls,
+        target=False,
+    )
     for name, text, run, table in (
-        ("ps", "List the tasks.", _ps, "tasks"),
-        ("slots", "List the asyncslots and their invocations.", _slots, "slots"),
-        ("waits", "List the signal waits.", _waits, "waits"),
-        ("loops", "List the loops.", _loops, "loops"),
-        ("timers", "List the timers.", _timers, "timers"),
+        (
+            "ps",
+            "List the tasks. For each: what it waits for, how long it has been in its "
+            "state (since) and has existed (age), the time that its steps have used "
+            "(busy) and their number.",
+            _ps,
+            "tasks",
+        ),
+        (
+            "slots",
+            "List the asyncslots and their invocations. For each: how often it was "
+            "called, how many of its calls have not ended (live), the most there were "
+            "at once, what is done with a call meanwhile (overlap), the longest call, "
+            "and the ids of its tasks.",
+            _slots,
+            "slots",
+        ),
+        (
+            "waits",
+            "List the signal waits. For each: the signal, the object that sends it and "
+            "whether that still exists, the task that waits and since when, how often "
+            "the signal came, and how many of a stream nobody has taken (buffered).",
+            _waits,
+            "waits",
+        ),
+        (
+            "loops",
+            "List the loops. For each: what it runs now and for how long; how many "
+            "tasks, timers and watched files it has; the time that its thread spent in "
+            "asyncio, in Qt and asleep; and the longest that something ready had to "
+            "wait (max lag).",
+            _loops,
+            "loops",
+        ),
+        (
+            "timers",
+            "List the timers. For each: when it is due, what it calls, and the task "
+            "that asked for it.",
+            _timers,
+            "timers",
+        ),
     ):
         made = command(name, text, run, table=table)
         made.add_argument("--all", action="store_true", help="also those that ended")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from .. import analysis
 from ..model import OBJECT, SLOT, TASK, WAIT, Process, Row
-from .output import heading, place, print_json, safe, seconds
+from .arguments import row_id
+from .output import drawn, heading, place, print_json, safe, seconds
 from .sources import connected, pid_of, run, stack_of, state, subscribed, with_task
 
 if TYPE_CHECKING:
@@ -18,21 +19,29 @@ _MOST_STACKS = 8
 
 
 def add_commands(command: Command) -> None:
-    made = command("task", "Show everything about one task.", _task, target="--pid")
-    made.add_argument("id", type=int, help="number of the task, as ps shows it")
-    made = command("tree", "Show tasks by what they wait for or who made them.", _tree)
+    made = command(
+        "task",
+        "Show everything about one task. Also of one that has ended, for a while.",
+        _task,
+        target="--pid",
+    )
+    made.add_argument("id", type=row_id, help="number of the task, as ps shows it")
+    made = command(
+        "tree",
+        "Show tasks by what they wait for or who made them. What waits for itself in a "
+        "circle is shown once, below the oldest task of the circle.",
+        _tree,
+        forms={
+            "--dot": "a graph for Graphviz: an arrow leads from who waits to what it "
+            "waits for, from the creator to the task, or from the receiver to the task"
+        },
+    )
     made.add_argument(
         "--by",
         choices=("await", "creator", "object"),
         default="await",
         help="a task is below the one that waits for it (await, the default), the one "
         "that created it, or below the receiver of its asyncslot",
-    )
-    made.add_argument(
-        "--dot",
-        action="store_true",
-        help="as a graph for Graphviz: an arrow leads from who waits to what it waits "
-        "for, from the creator to the task, or from the receiver to the task",
     )
     made = command(
         "why",
@@ -41,7 +50,7 @@ def add_commands(command: Command) -> None:
         _why,
         target="--pid",
     )
-    made.add_argument("id", type=int, help="number of the task, as ps shows it")
+    made.add_argument("id", type=row_id, help="number of the task, as ps shows it")
 
 
 # --- task ----------------------------------------------------------------------------
@@ -93,6 +102,10 @@ def _print_node(node: dict[str, Any], first: str, rest: str) -> None:
     for i, child in enumerate(node["children"]):
         last = i == len(node["children"]) - 1
         branch, gap = ("└─ ", "   ") if last else ("├─ ", "│  ")
+        branch, gap = (
+            drawn(branch, "`- " if last else "|- "),
+            gap if last else drawn(gap, "|  "),
+        )
         _print_node(child, rest + branch, rest + gap)
 
 

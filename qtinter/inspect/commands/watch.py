@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..model import LOOP, SLOT, TASK, WAIT, Process
+from .arguments import MOST_HZ, hertz
 from .sources import connected, known, pid_of, run
 
 if TYPE_CHECKING:
@@ -18,11 +19,19 @@ WATCH_HZ = 20
 
 def add_commands(command: Command) -> None:
     made = command(
-        "watch", "Print changes as they happen, one JSON object a line.", _watch
+        "watch",
+        "Print changes as they happen, one JSON object a line. It ends with Ctrl+C, or "
+        "with whoever reads its output.",
+        _watch,
     )
     made.add_argument("--jsonl", action="store_true", help="(the default form)")
     made.add_argument("--events", action="store_true", help="also each event")
-    made.add_argument("--hz", type=int, default=WATCH_HZ, help="most updates a second")
+    made.add_argument(
+        "--hz",
+        type=hertz,
+        default=WATCH_HZ,
+        help=f"most updates a second, 1 to {MOST_HZ} ({WATCH_HZ})",
+    )
 
 
 def _watch(options: argparse.Namespace) -> None:
