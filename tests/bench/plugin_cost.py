@@ -1,0 +1,102 @@
+"""Cost of the recording that the plugin of pytest keeps for tests that fail.
+
+    python tests/bench/plugin_cost.py [--rounds N] [--tests N]
+
+Suites of small tests that pass are run without the plugin, with --qtrace=off and with
+--qtrace=retain-on-failure, one after the other in each round.  What is compared is the
+CPU time of the whole pytest process; each figure is the median of the rounds.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+SUITES = {
+    "plain": """
+import pytest, qtinter
+
+@pytest.mark.parametrize("n", range({count}))
+def test_it(n):
+    assert n >= 0
+""",
+    "a loop and an asyncslot": """
+import asyncio, pytest, qtinter
+from qtinter.bindings import QtCore
+
+Signal = getattr(QtCore, "Signal", None) or QtCore.pyqtSignal
+
+class Window(QtCore.QObject):
+    clicked = Signal()
+    done = False
+
+    @qtinter.asyncslot
+    async def on_click(self):
+        await asyncio.sleep(0)
+        self.done = True
+
+@pytest.mark.parametrize("n", range({count}))
+def test_it(n, qtinter_loop):
+    window = Window()
+    window.clicked.connect(window.on_click)
+    window.clicked.emit()
+    while not window.done:
+        QtCore.QCoreApplication.processEvents()
+""",
+}
+CASES = {
+    "no plugin": (),
+    "off": ("-p", "qtinter", "--qtrace=off"),
+    "retain-on-failure": ("-p", "qtinter", "--qtrace=retain-on-failure"),
+}
+
+
+def cpu_of(folder, options):
+    environment = dict(
+        os.environ,
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+        QTINTER_RUNTIME_DIR=folder,
+        QT_QPA_PLATFORM="offscreen",
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += [*options, "-p", "qtinter.pytest_plugin"]
+    before = os.times()
+    subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True
+    )
+    after = os.times()
+    return (
+        after.children_user
+        + after.children_system
+        - before.children_user
+        - before.children_system
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--tests", type=int, default=1000)
+    options = parser.parse_args()
+    for suite, text in SUITES.items():
+        times = {case: [] for case in CASES}
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o700)
+            with open(os.path.join(folder, "test_it.py"), "w") as file:
+                file.write(text.format(count=options.tests))
+            with open(os.path.join(folder, "pytest.ini"), "w") as file:
+                file.write("[pytest]\n")
+            for _ in range(options.rounds):
+                for case, given in CASES.items():
+                    times[case].append(cpu_of(folder, given))
+        off = statistics.median(times["off"])
+        print(f"{options.tests} tests: {suite}")
+        for case, found in times.items():
+            middle = statistics.median(found)
+            print(f"  {case}: {middle:.3f} s, {middle / off:.3f} of off")
+
+
+if __name__ == "__main__":
+    main()
