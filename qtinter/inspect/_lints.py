@@ -14,6 +14,7 @@ called, a decorator, or the ``def``.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import linecache
 import os
@@ -157,8 +158,17 @@ def _line(place: str, ident: str, value: Any) -> str:
 
 def ignored(function: Any, made_at: tuple[str, int] | None) -> str:
     """What an asyncslot's lines say to ignore: "QI201,QI203", "*" for all, or ""."""
+    code = getattr(function, "__code__", None)
+    defined_at = None if code is None else (code.co_filename, code.co_firstlineno)
+    return _ignored_at(made_at, defined_at)
+
+
+@functools.lru_cache(maxsize=1024)
+def _ignored_at(
+    made_at: tuple[str, int] | None, defined_at: tuple[str, int] | None
+) -> str:
     found: list[str] = []
-    for line in _lines_of(function, made_at):
+    for line in _lines_of(made_at, defined_at):
         match = _COMMENT.search(line)
         if match is not None:
             if match[1] is None:
@@ -167,13 +177,14 @@ def ignored(function: Any, made_at: tuple[str, int] | None) -> str:
     return ",".join(sorted({ident for ident in found if ident in LINTS}))
 
 
-def _lines_of(function: Any, made_at: tuple[str, int] | None) -> list[str]:
+def _lines_of(
+    made_at: tuple[str, int] | None, defined_at: tuple[str, int] | None
+) -> list[str]:
     lines = [] if made_at is None else [linecache.getline(*made_at)]
-    code = getattr(function, "__code__", None)
-    if code is not None:
-        first = code.co_firstlineno
+    if defined_at is not None:
+        filename, first = defined_at
         for number in range(first, first + _HEAD_LINES):
-            line = linecache.getline(code.co_filename, number)
+            line = linecache.getline(filename, number)
             lines.append(line)
             if not line or line.lstrip().startswith(("def ", "async def ")):
                 break
