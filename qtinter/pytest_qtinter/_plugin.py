@@ -9,10 +9,12 @@ from __future__ import annotations
 import faulthandler
 import io
 import os
+import pathlib
 import shutil
 import threading
 import time
 import traceback
+import urllib.parse
 from typing import TYPE_CHECKING, Any, Dict, Generator, List, Optional
 
 import pytest
@@ -445,6 +447,7 @@ class Plugin:
                     self.entry.kept.append(test.folder)
                     test.item.user_properties.append(("qtrace", test.folder))
                     report.user_properties.append(("qtrace", test.folder))
+                    _link_in_html(test, report)
                 if test.problems:
                     from ._kept import TITLE
 
@@ -585,6 +588,22 @@ class Plugin:
 def _mark(name: str) -> None:
     if _core.inspect_is_open():  # the test may have switched it off
         _core.inspect_record(_MARK, None, _core.inspect_text(name), 0, 0)
+
+
+def _link_in_html(test: Test, report: Any) -> None:
+    """Has the row of a test in pytest-html's report link to its folder, or its page."""
+    config = test.item.config
+    path = config.getoption("htmlpath", None)
+    if not path or not config.pluginmanager.hasplugin("html"):
+        return
+    from pytest_html import extras
+
+    page = os.path.join(test.folder, "trace.html")
+    there = page if os.path.exists(page) else test.folder
+    start = os.path.dirname(os.path.join(config.invocation_params.dir, path))
+    target = pathlib.PurePath(os.path.relpath(there, start)).as_posix()
+    link = extras.url(urllib.parse.quote(target), name="loop trace")
+    report.extras = [*getattr(report, "extras", []), link]
 
 
 def _margin(seconds: float) -> float:

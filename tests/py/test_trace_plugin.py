@@ -1,5 +1,6 @@
 """The plugin that keeps what event loops did in tests that failed: what is kept."""
 
+import html
 import json
 import os
 import re
@@ -201,6 +202,34 @@ def test_it(saving):
     output = suite.run("--reruns=4", plugins=("rerunfailures",))
     assert "1 passed, 2 rerun" in output
     assert set(suite.kept()) == {"test_it.py-test_it", "test_it.py-test_it-rerun1"}
+
+
+@pytest.mark.parametrize(
+    ("formats", "end"),
+    [("qtrace", "test_it.py-test_it"), ("qtrace,html", "trace.html")],
+)
+def test_a_report_of_pytest_html_links_to_the_trace(suite, formats, end):
+    needs("pytest_html")
+    suite.tests(
+        """
+def test_it(saving):
+    assert False
+
+def test_passes(saving):
+    pass
+"""
+    )
+    suite.run(
+        "--html=out/report.html",
+        f"--qtrace-format={formats}",
+        plugins=("metadata", "html"),
+    )
+    text = html.unescape((suite.folder / "out" / "report.html").read_text())
+    (link,) = re.findall(r'"name": "loop trace".*?"content": "([^"]*)"', text) or (
+        re.findall(r'"content": "([^"]*)"[^{}]*"name": "loop trace"', text)
+    )
+    assert link.endswith(end)
+    assert (suite.folder / "out" / link).exists()
 
 
 def test_workers(suite):
