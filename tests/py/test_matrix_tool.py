@@ -76,7 +76,9 @@ def test_markdown_tells_what_ran_and_what_could_not(matrix):
         ("3.12", "PyQt5", "binding"): ran(binding_version="5.15.11"),
     }
     for outcome in results.values():
-        outcome["date"] = "2020-01-02"
+        outcome.update(date="2020-01-02", commit="abc")
+    results["3.12", "PyQt5", "binding"]["suites"] += [suite(name="asyncio")]
+    results["3.12", "PyQt5", "binding"]["commit"] = "def"
     lines = matrix.markdown(results).splitlines()
     assert lines[2] == (
         "| 3.12.1 | 6.9.0 (Qt 6.9.1): native, binding: 2 failed (1) | – (2) "
@@ -86,6 +88,13 @@ def test_markdown_tells_what_ran_and_what_could_not(matrix):
     assert "(2) pip: no wheel  " in lines
     assert "(3) no Qt 5 headers  " in lines
     assert "Run 2020-01-02 on Debian GNU/Linux 12, x86_64." in lines
+    assert lines[-5:] == [
+        "",
+        "- Suite `py`: all cells that ran.",
+        "- Suite `asyncio`: PyQt5 binding on 3.12.",
+        "- Commit abc: PyQt6 native on 3.12; PyQt6 binding on 3.12.",
+        "- Commit def: PyQt5 binding on 3.12.",
+    ]
 
 
 def test_terminal_table_names_the_log_of_a_failure(matrix, capsys):
@@ -144,6 +153,25 @@ def test_stored_results_are_tabulated_without_a_run(matrix, monkeypatch, capsys)
     assert matrix.main() == 1
     assert "2 FAILED" in capsys.readouterr().out
     assert matrix.cells.read_result(key)["suites"] == [suite(failed=2)]
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["py"], ["py"]),
+        (["variants"], ["py, no GLib", "py, inspected"]),
+        (["examples", "asyncio"], ["examples", "asyncio, attached"]),
+        ([], ["py", "py, no GLib", "py, inspected", "e2e", "examples",
+              "asyncio, attached"]),
+    ],
+)  # fmt: skip
+def test_suites_of_a_cell(matrix, tmp_path, names, chosen):
+    run_suites = importlib.import_module("run_suites")
+    suites = run_suites.all_suites(tmp_path, [], {})
+    suites = run_suites.suites_of_cell(suites, "PyQt6", "native", names)
+    assert [suite.name for suite in suites] == chosen
+    assert {suite.env["QTINTER_HOST"] for suite in suites} == {"native"}
+    assert set(names) <= set(matrix.cells.SUITES)
 
 
 JUNIT = """<testsuites><testsuite name="pytest">

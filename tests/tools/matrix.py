@@ -257,7 +257,8 @@ def markdown(results):
 
 def provenance(results):
     """When, where and with which headers the results came about."""
-    ran = [outcome for outcome in results.values() if "suites" in outcome]
+    tested = {key: o for key, o in results.items() if "suites" in o}
+    ran = tested.values()
     dates = sorted({outcome["date"] for outcome in ran})
     systems = sorted({o["system"] for o in ran})
     headers = {(o["system"], o["qt_headers"]) for o in ran if o.get("qt_headers")}
@@ -268,7 +269,28 @@ def provenance(results):
     if headers:
         compiled = [f"Qt {qt} ({system})" for system, qt in sorted(headers)]
         lines.append(f"Native hosts were compiled against {', '.join(compiled)}.")
+    suites, commits = {}, {}
+    for key, outcome in tested.items():
+        for suite in outcome["suites"]:
+            suites.setdefault(suite["name"], []).append(key)
+        commits.setdefault(outcome.get("commit") or "unknown", []).append(key)
+    lines.append("")
+    lines += [f"- Suite `{name}`: {named(k, tested)}." for name, k in suites.items()]
+    lines += [f"- Commit {name}: {named(k, tested)}." for name, k in commits.items()]
     return lines
+
+
+def named(keys, every):
+    """Cells in words, the Pythons of a binding and host together."""
+    if len(keys) == len(every):
+        return "all cells that ran"
+    pythons = {}
+    for python, binding, host in keys:
+        pythons.setdefault((binding, host), []).append(python)
+    return "; ".join(
+        f"{binding} {host} on {', '.join(versions)}"
+        for (binding, host), versions in pythons.items()
+    )
 
 
 def put_into_readme(table):

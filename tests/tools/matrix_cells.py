@@ -24,7 +24,8 @@ PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 SID_PYTHONS = ("3.14", "3.15")
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 HOSTS = ("native", "binding")
-SUITES = ("py", "examples", "asyncio")
+# "variants": py with Qt's own dispatcher instead of GLib's, and with an inspector.
+SUITES = ("py", "variants", "examples", "asyncio")
 
 
 def result_file(python, binding, host):

@@ -80,6 +80,7 @@ class Suite:
 
     def __init__(self, name, binding, host, command, env, silence=SUITE_TIMEOUT):
         self.name = name
+        self.group = name.split(",")[0]  # what --suites calls it
         self.binding = binding
         self.host = host
         self.command = command
@@ -363,6 +364,8 @@ def all_suites(build_dir, options, common_env):
         suites.append(asyncio_suite("PyQt6", "binding", "nested"))
     suites = [suite for suite in suites if suite is not None]
     for suite in suites:
+        if suite.name.startswith("py, "):
+            suite.group = "variants"
         suite.env = dict(common_env, **suite.env)
     return suites
 
@@ -372,7 +375,7 @@ def suites_of_cell(suites, binding, host, names):
     chosen = []
     for suite in suites:
         fits = suite.binding == binding and suite.host in ("", host)
-        if fits and (not names or suite.name.split(",")[0] in names):
+        if fits and (not names or suite.group in names):
             suite.host = suite.env["QTINTER_HOST"] = host
             chosen.append(suite)
     return chosen
@@ -511,7 +514,7 @@ def main():
     parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--rerun", action="store_true")
     parser.add_argument("--cell", metavar="BINDING/HOST")
-    parser.add_argument("--suites", default="", help="names, of those of the cell")
+    parser.add_argument("--suites", default="", help="groups, of those of the cell")
     parser.add_argument("--summary", type=pathlib.Path)
     arguments, options = parser.parse_known_args()
 
