@@ -113,7 +113,7 @@ class BindingHost:
         # Between the thread's signal and the link, because blocking it cuts them.
         farewell = qt.QTimer()
         farewell.timeout.connect(link.by_end.timeout, direct)
-        qt.QThread.currentThread().finished.connect(farewell.timeout)
+        _connect_end_of_thread(qt, farewell)
         self._link, self._farewell = link, farewell
         self._notifier, self._waker = notifier, waker
 
@@ -328,6 +328,17 @@ def _load_glue(qt: Any) -> Union[Any, str]:
     if len(cores) > 1:
         return "more than one Qt is loaded: " + ", ".join(sorted(cores))
     return glue
+
+
+def _connect_end_of_thread(qt: Any, timer: Any) -> None:
+    """Have the end of this thread emit the `timeout` of `timer`."""
+    thread = qt.QThread.currentThread()
+    if qt.__name__ == "PySide2.QtCore":
+        # It never frees a thread's wrapper whose `finished` was looked up once.
+        end, timeout = qt.SIGNAL("finished()"), qt.SIGNAL("timeout()")
+        qt.QObject.connect(thread, end, timer, timeout)
+    else:
+        thread.finished.connect(timer.timeout)
 
 
 # PySide makes a class when it is first used, and lets other threads see it half made.

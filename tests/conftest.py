@@ -145,7 +145,8 @@ def _open_fds():
 def _pool_threads():
     """How many threads Qt's pools have, which paint large areas, for example.
 
-    They outlive the test that they were started for.  With Qt 6.6 and 6.7 each has an eventfd.
+    They outlive the test that they were started for.  With Qt 6.6 and 6.7 each has an
+    eventfd.
     """
     count = 0
     for task in pathlib.Path("/proc/self/task").glob("*/comm"):
