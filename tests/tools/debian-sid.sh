@@ -17,7 +17,7 @@ packages="
  g++ cmake ninja-build binutils ca-certificates openssl procps
  libmsgpack-c-dev libzstd-dev python3-msgpack
  python3-scikit-build-core python3-pip python3-pytest python3-aiohttp
- python3-cryptography
+ python3-cryptography python3-hypothesis python3-rich
  python3.14 python3.14-dev python3.14-venv
  python3.15 python3.15-dev python3.15-venv
  libpython3.14-testsuite libpython3.15-testsuite
