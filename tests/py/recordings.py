@@ -10,6 +10,8 @@ from qtinter import inspect
 from qtinter.inspect import _tables
 from qtinter.trace._source import ListSource, open_source
 
+from .driving import create_named
+
 KINDS = {name: kind for kind, (name, _) in _tables.RECORDS.items()}
 ENTITIES = {name: kind for kind, (name, _) in _tables.ENTITIES.items()}
 HOSTILE = "</script><script>document.title='taken'</script><!--"
@@ -137,9 +139,9 @@ def program(no_leaks, emitter, qt, run_attached, tmp_path):
         loop = asyncio.get_running_loop()
         slot = qtinter.asyncslot(on_none)
         emitter.none.connect(slot)
-        sleeper = loop.create_task(sleeps(), name="sleeper")
-        hostile = loop.create_task(sleeps(), name=HOSTILE)
-        failing = loop.create_task(fails(), name="failing")
+        sleeper = create_named(sleeps(), "sleeper")
+        hostile = create_named(sleeps(), HOSTILE)
+        failing = create_named(fails(), "failing")
         emitter.none.emit()
         await asyncio.sleep(0)
         inspect.mark("before the signal")

@@ -12,6 +12,8 @@ import qtinter.trace
 from qtinter import _core, inspect
 from qtinter.trace import _source, _state
 
+from .driving import create_named
+
 TASK, SLOT, WAIT = 1, 2, 3
 MS = 1_000_000
 
@@ -62,10 +64,10 @@ def test_tasks(run_attached, take):
         raise KeyError("x")
 
     async def main():
-        task = asyncio.create_task(child(), name="the child")
+        task = create_named(child(), "the child")
         await asyncio.gather(asyncio.create_task(fails()), return_exceptions=True)
         await task
-        waiting = asyncio.create_task(asyncio.sleep(99), name="sleeper")
+        waiting = create_named(asyncio.sleep(99), "sleeper")
         await turns()
         trace = take()
         await settle(waiting)
@@ -94,7 +96,7 @@ def test_tasks(run_attached, take):
 
 def test_one_tells_what_there_is(run_attached, take):
     async def main():
-        await asyncio.gather(*(asyncio.create_task(turns(), name=n) for n in "ab"))
+        await asyncio.gather(*(create_named(turns(), n) for n in "ab"))
         return take()
 
     trace = run_attached(main())
@@ -170,8 +172,8 @@ def test_the_await_graph_and_the_state_at_a_time(run_attached, take, emitter):
     async def main():
         with inspect.span("before"):
             await turns()
-        task = asyncio.create_task(inner(), name="inner")
-        other = asyncio.create_task(outer(task), name="outer")
+        task = create_named(inner(), "inner")
+        other = create_named(outer(task), "outer")
         await turns()
         inspect.mark("now")
         trace = take()
@@ -211,8 +213,8 @@ def test_a_circle(run_attached, take):
         async def second():
             await gate
 
-        tasks.append(asyncio.create_task(first(), name="first"))
-        tasks.append(asyncio.create_task(second(), name="second"))
+        tasks.append(create_named(first(), "first"))
+        tasks.append(create_named(second(), "second"))
         await turns()
         trace = take()
         gate.set_result(None)

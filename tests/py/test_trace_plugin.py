@@ -268,7 +268,7 @@ def test_hangs(window, qtinter_loop):
     async def blocks():
         for _ in range(40):
             hold_the_gil(0.9)
-    qtinter_loop.create_task(blocks(), name="blocker")
+    qtinter_loop.create_task(blocks())
     QtCore.QCoreApplication.processEvents()
 """
     )
@@ -279,7 +279,7 @@ def test_hangs(window, qtinter_loop):
     assert "hold_the_gil" in stack
     assert "blocks" in stack
     assert "stack when the time was up:" in output
-    assert open_kept(folder).tasks("blocker").count() == 1
+    assert open_kept(folder).tasks("blocks").count() == 1
 
 
 def test_a_time_limit_that_ends_the_process(suite):

@@ -196,11 +196,14 @@ def test_ended_otherwise(qtinter_loop, looptrace):
     assert isinstance(task.exception(), KeyError)
 
 def test_in_a_coroutine(qtinter_loop, looptrace):
+    async def other():
+        await asyncio.sleep(0)
     async def main():
-        other = asyncio.create_task(asyncio.sleep(0), name="other")
+        kept = asyncio.create_task(other())
         with pytest.raises(RuntimeError, match="looptrace.reached"):
             looptrace.wait(task="other")
         await looptrace.reached(task="other", timeout=30)
+        await kept
         return True
     task = qtinter_loop.create_task(main())
     looptrace.wait(task="main", timeout=60)
@@ -268,6 +271,9 @@ def check_kept(suite, name, *tasks):
         assert trace.tasks(task).all(), (task, trace.tasks())
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 8), reason="IsolatedAsyncioTestCase came with 3.8"
+)
 def test_unittest_classes(suite):
     suite.tests(
         """
@@ -347,6 +353,9 @@ async def test_fails():
     check_kept(suite, name, "left")
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 8), reason="the last anyio for 3.7 takes no loop factory"
+)
 def test_anyio(suite):
     needs("anyio")
     suite.tests(
