@@ -30,7 +30,9 @@ class Port:
     numbers = itertools.count(1000)
 
     def __init__(self):
-        self.packets = queue.SimpleQueue()
+        # Not SimpleQueue: up to Python 3.12, its get() may wait forever if its time is
+        # up before it begins to wait.
+        self.packets = queue.Queue()
         self.lock = threading.Lock()  # the alarm and the packets change together
         self.alarm, self.bell = socket.socketpair()
         self.alarm.setblocking(False)

@@ -16,8 +16,8 @@ def _on_asyncio(program):
     return trace(asyncio.SelectorEventLoop(), lambda loop: loop.run_forever(), program)
 
 
-# It asks the collector who refers to its generator of random numbers, and up to the last
-# Hypothesis for Python 3.8 does not see what the fixture no_leaks has frozen.
+# It asks the collector who refers to its generator of random numbers, and up to that
+# for Python 3.8, Hypothesis does not see what the fixture no_leaks has frozen.
 @pytest.mark.filterwarnings("ignore:It looks like `register_random`")
 @pytest.mark.parametrize("mode", MODES)
 @settings(
