@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-WORKER = pathlib.Path(__file__).with_name("worker.py")
+WORKER = pathlib.Path(__file__).resolve().with_name("worker.py")
 LOG_LINES = 60  # of a process that died, in a report
 
 AFTER_LAST_TEST = ".<end of the process>"

@@ -7,7 +7,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 PACKAGE = "test.test_asyncio"
-EXPLAINED = pathlib.Path(__file__).with_name("explained.ini")
+EXPLAINED = pathlib.Path(__file__).resolve().with_name("explained.ini")
 
 PASSED = "passed"
 SKIPPED = "skipped"
