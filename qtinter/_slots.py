@@ -421,10 +421,7 @@ class _Group:
 
     def forget_abandoned(self) -> None:
         """Lets go of tasks that will never end, because their loop has been closed."""
-        for task in self.tasks:
-            if _is_abandoned(task):
-                self.tasks = [task for task in self.tasks if not _is_abandoned(task)]
-                break
+        self.tasks = [task for task in self.tasks if not _is_abandoned(task)]
 
     def cancel(self) -> None:
         for task in list(self.tasks):
@@ -502,7 +499,8 @@ class _Slot:
         group = self._group_of(args)
         observer, record, task = _probe.active, None, None
         try:
-            group.forget_abandoned()
+            if group.tasks and _is_abandoned(group.tasks[0]):  # of an earlier loop
+                group.forget_abandoned()
             if group.tasks and self.overlap != "allow":
                 if self.overlap == "drop":
                     if observer is not None:

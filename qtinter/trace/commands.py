@@ -36,6 +36,12 @@ _OPENS = {
 }
 
 
+def _add_pid(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "pid", nargs="?", type=arguments.pid, help="the program, if several run"
+    )
+
+
 def add_commands(command: Command) -> None:
     """Add the commands of this module.
 
@@ -49,9 +55,7 @@ def add_commands(command: Command) -> None:
         _record,
         target=False,
     )
-    made.add_argument(
-        "pid", nargs="?", type=arguments.pid, help="the program, if several run"
-    )
+    _add_pid(made)
     made.add_argument("-o", "--output", metavar="FILE", required=True, help="where to")
     made.add_argument(
         "--for", dest="seconds", type=_span, metavar="TIME", help="for how long: 30s"
@@ -81,9 +85,7 @@ def add_commands(command: Command) -> None:
         _dump,
         target=False,
     )
-    made.add_argument(
-        "pid", nargs="?", type=arguments.pid, help="the program, if several run"
-    )
+    _add_pid(made)
     made.add_argument("-o", "--output", metavar="FILE", help="by default PID.qtrace")
 
     made = command(

@@ -41,6 +41,15 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+async def record_much(application, path):
+    """Has the daemon record more than there is room for; what it says at the end."""
+    async with connect(role="control") as feed:
+        await feed.request("RECORD", pid=application.pid, path=str(path))
+        for first in range(0, 40_000, 2_000):
+            application.ask(f"marks {first} {first + 2000}")
+        return await feed.request("RECORD", pid=application.pid)
+
+
 def test_a_recording_that_meets_the_limit_of_files(
     program, start_daemon, start_application, known, run, tmp_path
 ):
@@ -48,14 +57,7 @@ def test_a_recording_that_meets_the_limit_of_files(
     application = known(start_application("--control"))
     path = tmp_path / "a.qtrace"
 
-    async def record():
-        async with connect(role="control") as feed:
-            await feed.request("RECORD", pid=application.pid, path=str(path))
-            for first in range(0, 40_000, 2_000):
-                application.ask(f"marks {first} {first + 2000}")
-            return await feed.request("RECORD", pid=application.pid)
-
-    told = run(record())
+    told = run(record_much(application, path))
     assert told["state"] == "failed"
     assert "too large" in told["reason"]
     assert daemon.process.poll() is None
@@ -150,14 +152,7 @@ def test_a_recording_on_a_disk_that_fills_up(
     path = small_disk / "a.qtrace"
     (small_disk / "full").write_bytes(bytes(3_000_000))
 
-    async def record():
-        async with connect(role="control") as feed:
-            await feed.request("RECORD", pid=application.pid, path=str(path))
-            for first in range(0, 40_000, 2_000):
-                application.ask(f"marks {first} {first + 2000}")
-            return await feed.request("RECORD", pid=application.pid)
-
-    told = run(record())
+    told = run(record_much(application, path))
     assert told["state"] == "failed"
     assert "No space left" in told["reason"]
     assert daemon.process.poll() is None

@@ -99,6 +99,13 @@ def test_a_change_is_seen(application, run, until):
     print(f"fact to tool: median {latencies[5]:.1f} ms, most {latencies[-1]:.1f} ms")
 
 
+def span_of(change):
+    """The first record of a gap or of events, and how many there are."""
+    if change.what == "gap":
+        return change.data["first"], change.data["count"]
+    return change.data["first"], len(records_of(change.data))
+
+
 def test_events_have_no_holes(application, run):
     async def follow():
         async with connect() as feed:
@@ -108,15 +115,12 @@ def test_events_have_no_holes(application, run):
             expected = None
             seen = lost = 0
             async for change in feed:
-                if change.what == "gap":
-                    first, count = change.data["first"], change.data["count"]
-                    lost += count
-                elif change.what == "events":
-                    first, count = change.data["first"], len(records_of(change.data))
-                    seen += count
                 if change.what in ("gap", "events"):
+                    first, count = span_of(change)
                     assert first == (first if expected is None else expected)
                     lost += first if expected is None else 0
+                    lost += count if change.what == "gap" else 0
+                    seen += count if change.what == "events" else 0
                     expected = first + count
                 if seen > 1500 and "last" in named(feed.processes[application.pid]):
                     return expected, seen + lost
@@ -143,17 +147,13 @@ def test_a_user_who_takes_nothing_loses_events_and_is_told(
             expected = None
             lost = 0
             async for change in feed:
-                if change.what == "gap":
-                    first, count = change.data["first"], change.data["count"]
-                    lost += count
-                elif change.what == "events":
-                    first, count = change.data["first"], len(records_of(change.data))
-                else:
-                    if "last" in named(process):
-                        return lost, process.lost
-                    continue
-                assert first == (first if expected is None else expected)
-                expected = first + count
+                if change.what in ("gap", "events"):
+                    first, count = span_of(change)
+                    assert first == (first if expected is None else expected)
+                    lost += count if change.what == "gap" else 0
+                    expected = first + count
+                elif "last" in named(process):
+                    return lost, process.lost
 
     lost, known = run(follow())
     assert 0 < lost <= known
