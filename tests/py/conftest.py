@@ -5,6 +5,7 @@ import ctypes
 import importlib
 import os
 import sys
+import threading
 import types
 
 import pytest
@@ -148,3 +149,118 @@ def suite(tmp_path):
     folder.mkdir()
     runtime.mkdir(mode=0o700)
     return Suite(folder, runtime)
+
+
+# --- loops ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def new_loop(request):
+    """new_loop(cls, ...): makes loops that are closed at the end of the test."""
+    loops = []
+
+    def make(cls=qtinter.QiSelectorEventLoop, *args, mode=None):
+        loop = cls(*args)
+        if mode is not None:
+            loop.set_mode(mode)
+        loops.append(loop)
+        return loop
+
+    yield make
+    while loops:
+        loops.pop().close()
+
+
+@pytest.fixture
+def loop(request, new_loop):
+    yield new_loop(mode=qtinter.QiLoopMode.NATIVE)
+    request.node.funcargs.clear()  # pytest holds the loop beyond no_leaks otherwise
+
+
+# --- threads -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start_thread(app, QtCore):
+    """start_thread(kind, function, *args) gives join(), which gives the result."""
+    from .in_threads import SAFETY_NET, Outcome
+
+    class FunctionThread(QtCore.QThread):
+        def run(self):
+            self.outcome.run()
+
+    def start(kind, function, *args):
+        outcome = Outcome(function, args)
+        if kind == "python":
+            thread = threading.Thread(target=outcome.run, daemon=True)
+            thread.start()
+
+            def join():
+                thread.join(SAFETY_NET)
+                assert not thread.is_alive()
+                return outcome.get()
+        else:
+            thread = FunctionThread()
+            thread.outcome = outcome
+            thread.start()
+
+            def join():
+                assert thread.wait(SAFETY_NET * 1000)
+                return outcome.get()
+
+        return join
+
+    return start
+
+
+@pytest.fixture
+def in_qt_thread(qt, QtCore):
+    """in_qt_thread(*functions): each runs in a slot of its own in one QThread.
+
+    A function gets done(), after which the next one runs.  Between the slots no Python
+    code is on the thread's stack.
+    """
+    from .in_threads import SAFETY_NET
+
+    def call(*functions):
+        errors = []
+
+        class Worker(QtCore.QObject):
+            next = qt.Signal()
+
+            def __init__(self):
+                super().__init__()
+                self.functions = iter(functions)
+
+            @qt.Slot()
+            def step(self):
+                try:
+                    function = next(self.functions, None)
+                    if function is None:
+                        QtCore.QThread.currentThread().quit()
+                    else:
+                        function(self.next.emit)
+                except BaseException as exc:
+                    errors.append(exc)
+                    QtCore.QThread.currentThread().quit()
+
+        thread, here = QtCore.QThread(), QtCore.QEventLoop()
+        worker = Worker()
+        worker.moveToThread(thread)
+        thread.started.connect(worker.step)
+        worker.next.connect(worker.step, QtCore.Qt.ConnectionType.QueuedConnection)
+        # Qt runs here meanwhile: PySide calls slots that are functions by way of the
+        # sender's thread.
+        thread.finished.connect(here.quit)
+        net = QtCore.QTimer()
+        net.timeout.connect(here.quit)
+        net.start(SAFETY_NET * 1000)
+        thread.start()
+        (here.exec if hasattr(here, "exec") else here.exec_)()
+        ended = thread.wait(SAFETY_NET * 1000)
+        thread.started.disconnect(worker.step)
+        qt.delete(worker)
+        assert not errors, errors
+        assert ended
+
+    return call
