@@ -24,7 +24,7 @@ qi_check_context(const char *function, PyObject *value, PyObject **ret_context)
     if (value == Py_None) {
         return 0;
     }
-    if (!PyContext_CheckExact(value)) {
+    if (!qi_is_context(value)) {
         PyErr_Format(PyExc_TypeError,
                      "%s(): context must be a contextvars.Context, not %.100s", function,
                      Py_TYPE(value)->tp_name);
@@ -132,13 +132,10 @@ check_in_debug(LoopObject *self, PyObject *callback, const char *method, int che
     return r == NULL ? -1 : 0;
 }
 
-/* The new handle, which the queue holds too. */
-static PyObject *
-queue_call(LoopObject *self, const struct call_arguments *call, int foreign)
+/* Puts a new handle (stolen, NULL with an exception) into the queue.  The handle. */
+static inline PyObject *
+queue_handle(LoopObject *self, PyObject *handle, int foreign)
 {
-    PyObject *handle =
-        qi_handle_new(self->st, self->st->HandleType, (PyObject *)self, call->callback,
-                      call->args, call->nargs, call->context, self->debug);
     if (handle != NULL && qi_loop_push_ready(self, Py_NewRef(handle)) < 0) {
         Py_CLEAR(handle);
     }
@@ -162,7 +159,11 @@ loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
         && check_in_debug(self, call.callback, "call_soon", 1) < 0) {
         return NULL;
     }
-    PyObject *handle = queue_call(self, &call, 0);
+    PyObject *handle = queue_handle(
+        self,
+        qi_handle_new(self->st, self->st->HandleType, (PyObject *)self, call.callback,
+                      call.args, call.nargs, call.context, self->debug),
+        0);
     if (handle != NULL && !self->in_turn) {
         qi_loop_kick(self);
     }
@@ -184,9 +185,11 @@ loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         && check_in_debug(self, call.callback, "call_soon_threadsafe", 0) < 0) {
         return NULL;
     }
-    PyObject *handle = queue_call(self, &call,
-                                  self->thread_id != 0
-                                      && PyThread_get_thread_ident() != self->thread_id);
+    PyObject *handle = queue_handle(
+        self,
+        qi_handle_new_threadsafe(self->st, (PyObject *)self, call.callback, call.args,
+                                 call.nargs, call.context, self->debug),
+        self->thread_id != 0 && PyThread_get_thread_ident() != self->thread_id);
     if (handle == NULL) {
         return NULL;
     }

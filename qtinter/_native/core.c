@@ -136,6 +136,7 @@ intern_strings(qi_state *st)
         PyObject **slot;
         const char *text;
     } strings[] = {
+        {&st->str_acquire, "acquire"},
         {&st->str_add_done_callback, "add_done_callback"},
         {&st->str_buffer, "_buffer"},
         {&st->str_call_at, "call_at"},
@@ -164,6 +165,7 @@ intern_strings(qi_state *st)
         {&st->str_read_ready_cb, "_read_ready_cb"},
         {&st->str_read_ready_data, "_read_ready__data_received"},
         {&st->str_read_ready_eof, "_read_ready__on_eof"},
+        {&st->str_release, "release"},
         {&st->str_report_later, "report_later"},
         {&st->str_run, "_run"},
         {&st->str_run_once, "_run_once"},

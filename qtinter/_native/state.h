@@ -18,6 +18,7 @@
 #define QI_STATE_OBJECTS(X)                                                              \
     X(PyTypeObject *, HandleType)                                                        \
     X(PyTypeObject *, TimerType)                                                         \
+    X(PyTypeObject *, ThreadSafeType) /* NULL below Python 3.14 */                       \
     X(PyTypeObject *, SelectorType)                                                      \
     X(PyTypeObject *, LoopType)                                                          \
     X(PyTypeObject *, asyncio_handle) /* asyncio.Handle */                               \
@@ -29,6 +30,7 @@
     X(PyObject *, SelectorKey)       /* selectors.SelectorKey */                         \
     X(PyObject *, deque)             /* collections.deque */                             \
     X(PyObject *, heappush)          /* heapq.heappush */                                \
+    X(PyObject *, RLock)             /* threading.RLock */                               \
     X(PyObject *, selector_loop)     /* asyncio's BaseSelectorEventLoop */               \
     X(PyObject *, write_to_self)     /* its _write_to_self */                            \
     X(PyObject *, stdlib_selectors)  /* selectors.SelectSelector and so on, a tuple */   \
@@ -45,6 +47,7 @@
     X(PyObject *, stream_receive)    /* see stream.c */                                  \
     X(PyObject *, context_snapshot)  /* see contexts.c */                                \
     X(PyObject *, context_spare)                                                         \
+    X(PyObject *, str_acquire)                                                           \
     X(PyObject *, str_add_done_callback)                                                 \
     X(PyObject *, str_buffer)                                                            \
     X(PyObject *, str_call_at)                                                           \
@@ -73,6 +76,7 @@
     X(PyObject *, str_read_ready_cb)                                                     \
     X(PyObject *, str_read_ready_data)                                                   \
     X(PyObject *, str_read_ready_eof)                                                    \
+    X(PyObject *, str_release)                                                           \
     X(PyObject *, str_report_later)                                                      \
     X(PyObject *, str_run)                                                               \
     X(PyObject *, str_run_once)                                                          \
@@ -100,6 +104,7 @@ struct qi_handle_layout {
     Py_ssize_t repr;
     Py_ssize_t source_traceback;
     Py_ssize_t weakrefs;
+    Py_ssize_t lock; /* of asyncio's thread-safe handle */
     Py_ssize_t own;
 };
 

@@ -332,3 +332,47 @@ def trace_of(loop, seed):
     finally:
         loop.close()
     return trace
+
+
+class Recorder:
+    """No Context, but it has the run() of one, as asyncio asks for."""
+
+    def __init__(self):
+        self.calls = []
+
+    def run(self, callback, *args):
+        self.calls.append((callback, args))
+        return callback(*args)
+
+
+@pytest.mark.parametrize("args", [(), (1,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later"])
+def test_what_acts_as_a_context(loop, run, method, args):
+    recorder, got = Recorder(), []
+
+    def callback(*args):
+        got.append(args)
+
+    leading = (0,) if method == "call_later" else ()
+    handle = getattr(loop, method)(*leading, callback, *args, context=recorder)
+    assert handle._context is recorder
+    while not got:
+        run(loop)
+    assert got == [args]
+    assert recorder.calls == [(callback, args)]
+
+
+def test_what_acts_as_a_context_may_raise(loop, run):
+    contexts = []
+    loop.set_exception_handler(lambda loop, context: contexts.append(context))
+
+    class Refusing:
+        def run(self, callback, *args):
+            if callback is print:
+                raise LookupError("not here")
+            return callback(*args)  # from 3.14 on the exception handler runs in it too
+
+    handle = loop.call_soon(print, context=Refusing())
+    run(loop)
+    assert [str(c["exception"]) for c in contexts] == ["not here"]
+    assert contexts[0]["handle"] is handle
