@@ -75,10 +75,11 @@ def test_markdown_tells_what_ran_and_what_could_not(matrix):
         ("3.12", "PyQt5", "native"): {"error": "no Qt 5 headers"},
         ("3.12", "PyQt5", "binding"): ran(binding_version="5.15.11"),
     }
-    for outcome in results.values():
-        outcome.update(date="2020-01-02", commit="abc")
     results["3.12", "PyQt5", "binding"]["suites"] += [suite(name="asyncio")]
-    results["3.12", "PyQt5", "binding"]["commit"] = "def"
+    for outcome in results.values():
+        for each in outcome.get("suites", ()):
+            each.update(date="2020-01-02", commit="abc")
+    each["commit"] = "def"
     lines = matrix.markdown(results).splitlines()
     assert lines[2] == (
         "| 3.12.1 | 6.9.0 (Qt 6.9.1): native, binding: 2 failed (1) | – (2) "
@@ -88,12 +89,10 @@ def test_markdown_tells_what_ran_and_what_could_not(matrix):
     assert "(2) pip: no wheel  " in lines
     assert "(3) no Qt 5 headers  " in lines
     assert "Run 2020-01-02 on Debian GNU/Linux 12, x86_64." in lines
-    assert lines[-5:] == [
+    assert lines[-3:] == [
         "",
-        "- Suite `py`: all cells that ran.",
-        "- Suite `asyncio`: PyQt5 binding on 3.12.",
-        "- Commit abc: PyQt6 native on 3.12; PyQt6 binding on 3.12.",
-        "- Commit def: PyQt5 binding on 3.12.",
+        "- Suite `py`, commit abc: all cells that ran.",
+        "- Suite `asyncio`, commit def: PyQt5 binding on 3.12.",
     ]
 
 
@@ -152,7 +151,26 @@ def test_stored_results_are_tabulated_without_a_run(matrix, monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", ["matrix.py", "--stored"])
     assert matrix.main() == 1
     assert "2 FAILED" in capsys.readouterr().out
-    assert matrix.cells.read_result(key)["suites"] == [suite(failed=2)]
+    (stored,) = matrix.cells.read_result(key)["suites"]
+    assert stored["failed"] == 2
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_other_suites_of_earlier_runs_stay(matrix, monkeypatch, same):
+    key = ("3.12", "PyQt6", "native")
+    monkeypatch.setattr(matrix.cells, "commit", lambda: "old")
+    old = [suite(), suite(name="asyncio", failed=2)]
+    matrix.cells.write_result(key, ran(suites=old))
+    monkeypatch.setattr(matrix.cells, "commit", lambda: "new")
+    matrix.cells.set_aside(key)
+    assert matrix.cells.read_result(key) is None
+    qt = {} if same else {"qt_version": "6.10.0"}  # what was found is not of this Qt
+    matrix.cells.write_result(key, ran(suites=[suite(name="asyncio")], **qt))
+    stored = matrix.cells.read_result(key)["suites"]
+    assert [(s["name"], s["failed"], s["commit"]) for s in stored] == [
+        ("asyncio", 0, "new"),
+        ("py", 0, "old"),
+    ][: 2 if same else 1]
 
 
 @pytest.mark.parametrize(

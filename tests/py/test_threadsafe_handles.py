@@ -1,4 +1,4 @@
-"""Handles of call_soon_threadsafe(): from Python 3.14 on cancel() waits for the callback."""
+"""call_soon_threadsafe(): from Python 3.14 on its handles wait for a callback's end."""
 
 import asyncio
 import contextvars

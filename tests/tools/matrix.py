@@ -259,7 +259,7 @@ def provenance(results):
     """When, where and with which headers the results came about."""
     tested = {key: o for key, o in results.items() if "suites" in o}
     ran = tested.values()
-    dates = sorted({outcome["date"] for outcome in ran})
+    dates = sorted({suite["date"] for o in ran for suite in o["suites"]})
     systems = sorted({o["system"] for o in ran})
     headers = {(o["system"], o["qt_headers"]) for o in ran if o.get("qt_headers")}
     if not ran:
@@ -269,14 +269,15 @@ def provenance(results):
     if headers:
         compiled = [f"Qt {qt} ({system})" for system, qt in sorted(headers)]
         lines.append(f"Native hosts were compiled against {', '.join(compiled)}.")
-    suites, commits = {}, {}
+    suites = {}
     for key, outcome in tested.items():
         for suite in outcome["suites"]:
-            suites.setdefault(suite["name"], []).append(key)
-        commits.setdefault(outcome.get("commit") or "unknown", []).append(key)
+            commits = suites.setdefault(suite["name"], {})
+            commits.setdefault(suite["commit"] or "unknown", []).append(key)
     lines.append("")
-    lines += [f"- Suite `{name}`: {named(k, tested)}." for name, k in suites.items()]
-    lines += [f"- Commit {name}: {named(k, tested)}." for name, k in commits.items()]
+    for name, commits in suites.items():
+        for commit, keys in commits.items():
+            lines.append(f"- Suite `{name}`, commit {commit}: {named(keys, tested)}.")
     return lines
 
 
@@ -352,8 +353,7 @@ def run(wanted):
     hosts = wanted.host or cells.HOSTS
     keys = [(p, b, h) for p in pythons for b in bindings for h in hosts]
     for key in keys:
-        if cells.result_file(*key).exists():
-            cells.result_file(*key).unlink()
+        cells.set_aside(key)
 
     options = [f"--host={host}" for host in hosts]
     options += [f"--suite={suite}" for suite in wanted.suite or ()]

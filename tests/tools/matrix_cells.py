@@ -5,7 +5,9 @@ build/matrix/results, with either
 
     unavailable   why there is nothing to test: no interpreter, no wheel of the binding
     error         why nothing was tested although there should be something
-    suites        counts of each suite, as run_suites.py --summary writes them
+    suites        counts of each suite, as run_suites.py --summary writes them, with its
+                  date and commit; suites of earlier runs stay while Python, binding and
+                  Qt are the same
 
 and, as far as known, date, commit, system, python, binding_version, qt_version and
 qt_headers (the Qt that the native host was compiled against).
@@ -36,10 +38,31 @@ def write_result(key, outcome):
     """Stores the outcome of a cell (python, binding, host) and returns it."""
     path = result_file(*key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    outcome = dict(outcome, date=today, commit=commit())
+    stamp = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit()}
+    outcome = dict(outcome, **stamp)
+    if "suites" in outcome:
+        outcome["suites"] = [dict(suite, **stamp) for suite in outcome["suites"]]
+        outcome["suites"] += suites_kept(key, outcome)
     path.write_text(json.dumps(outcome, indent=1, sort_keys=True) + "\n")
     return outcome
+
+
+def set_aside(key):
+    """Before a run: there is no result until this one writes its own."""
+    path = result_file(*key)
+    if path.exists():
+        path.replace(path.with_suffix(".earlier"))
+
+
+def suites_kept(key, outcome):
+    """What earlier runs of the cell found, of suites that did not run this time."""
+    path = result_file(*key).with_suffix(".earlier")
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    versions = ("python", "binding_version", "qt_version")
+    if any(earlier.get(name) != outcome.get(name) for name in versions):
+        return []
+    new = {suite["name"] for suite in outcome["suites"]}
+    return [suite for suite in earlier.get("suites", ()) if suite["name"] not in new]
 
 
 def read_result(key):
