@@ -115,3 +115,69 @@ async def gui_tick(bench: Bench) -> Measurement:
 async def gui_tick_unix(bench: Bench) -> Measurement:
     """With Qt's own dispatcher."""
     return await _tick_under_load(bench)
+
+
+@workload(
+    "asyncio.sleep(5 ms) late under a flood of Qt events",
+    [
+        Line("p50", "p50", "ms"),
+        Line("p99", "p99", "ms", aim=(at_most(2, "2 ms"),)),
+        Line(
+            "share",
+            "Qt events, of those without asyncio's timers",
+            "%",
+            higher_is_better=True,
+            aim=(at_least(90, "90 %"),),
+        ),
+    ],
+    full=2.0,
+    quick=1.0,
+    tiny=0.05,
+    needs=("QtCore", "Signal"),
+)
+async def qt_flood(bench: Bench) -> Measurement:
+    """Count: seconds.  Ten queued emissions are under way all the time.
+
+    In the first half nothing of asyncio runs; its rate of emissions is the 100 %.
+    """
+    core = bench.facilities.QtCore
+
+    class Flood(core.QObject):  # type: ignore[misc, name-defined]
+        again = bench.facilities.Signal()
+        delivered = 0
+        flowing = True
+
+        def deliver(self) -> None:
+            self.delivered += 1
+            if self.flowing:
+                self.again.emit()
+
+    flood = Flood()
+    flood.again.connect(flood.deliver, core.Qt.ConnectionType.QueuedConnection)
+    for _ in range(10):
+        flood.again.emit()
+
+    half_ns = int(bench.count * 5e8)
+    begin = time.perf_counter_ns()
+    await asyncio.sleep(half_ns / 1e9)
+    alone = flood.delivered / (time.perf_counter_ns() - begin)
+
+    late_ms = []
+    delivered = flood.delivered
+    with Meter() as meter:
+        end = time.perf_counter_ns() + half_ns
+        while not late_ms or time.perf_counter_ns() < end:
+            due = time.perf_counter_ns() + TICK_NS
+            await asyncio.sleep(TICK_NS / 1e9)
+            late_ms.append(max(time.perf_counter_ns() - due, 0) / NS_PER_MS)
+    beside = (flood.delivered - delivered) / meter.usage.wall_ns
+    flood.flowing = False
+    return Measurement(
+        {
+            "p50": percentile(late_ms, 50),
+            "p99": percentile(late_ms, 99),
+            "share": 100 * beside / alone,
+        },
+        len(late_ms),
+        meter.usage,
+    )
