@@ -86,7 +86,8 @@ def enable(
     :raises OSError: the segment cannot be made.
 
     To be called on the thread of a loop, or before loops run.  Tasks that exist already
-    are shown from here on.
+    are shown from here on.  In the server process of :mod:`multiprocessing` that forks
+    children ("forkserver") each child is shown instead, from its beginning on.
     """
     if not 1 <= level <= 4:
         raise ValueError(f"level must be 1 to 4, not {level!r}")
@@ -96,6 +97,13 @@ def enable(
         return
     number = _stacks.number_of(stack_signal)
     wanted = _lints.configuration(lints)
+    if _is_forkserver():
+        _enable_in_children(
+            level=level, name=name, address=address, control=control,
+            directory=directory, ring=ring, connect=connect,
+            stack_signal=stack_signal, lints=lints,
+        )  # fmt: skip
+        return
     binding, qt = _loaded_binding()
     _core.inspect_open(
         {
@@ -152,6 +160,32 @@ def _end_with_multiprocessing(_: Any = None) -> None:
         util.register_after_fork(_disable_at_exit, _end_with_multiprocessing)
     if _core.inspect_is_open():
         _ends[:] = [util.Finalize(None, _disable_at_exit, exitpriority=_LAST)]
+
+
+def _is_forkserver() -> bool:
+    """Whether the server that forks children for multiprocessing imports this.
+
+    From Python 3.14 on it imports the program, so that its children need not.
+    """
+    frame = sys._getframe() if "multiprocessing.forkserver" in sys.modules else None
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "multiprocessing.forkserver":
+            return frame.f_code.co_name == "main"  # a child is in a function under it
+        frame = frame.f_back
+    return False
+
+
+def _enable_in_children(**options: Any) -> None:
+    """Not in this process: one that forks should have no other thread."""
+    from multiprocessing import util
+
+    server = os.getpid()
+
+    def in_child(_: Any) -> None:
+        if os.getppid() == server:  # not a child's own child
+            enable(**options)
+
+    util.register_after_fork(enable, in_child)
 
 
 def _drop_observer() -> None:

@@ -82,6 +82,25 @@ def multi():
     print("done")
 
 
+def preloaded():
+    """The server of multiprocessing has imported all of it before it forks a child."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["qtinter.inspect", "__main__"])
+    child = context.Process(target=in_a_child_of_a_server)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    print("done")
+
+
+def in_a_child_of_a_server():
+    server = os.getppid()
+    assert os.path.basename(inspect.segment_path()).startswith(f"{os.getpid()}-")
+    folder = os.path.dirname(inspect.segment_path())
+    assert not [name for name in os.listdir(folder) if name.startswith(f"{server}-")]
+    in_a_child()
+
+
 def run_work():
     assert not inspect.is_enabled()
     inspect.enable()
@@ -123,7 +142,7 @@ def fail():
 actions = {
     "level": level, "fork": fork, "child": child, "exit": leave, "disabled": disabled,
     "thread": thread, "kill": leave, "raise": fail,
-    "multiprocessing": multi,
+    "multiprocessing": multi, "preloaded": preloaded,
 }  # fmt: skip
 if __name__ == "__main__":  # and not in a child that imports this
     actions[sys.argv[1]]()

@@ -507,8 +507,11 @@ def test_an_environment_that_cannot_be_followed(run_isolated, tmp_path):
 
 @pytest.mark.parametrize(
     "what",
-    ["fork", "child", "exit", "disabled", "thread", "raise", "multiprocessing"],
-)
+    [
+        "fork", "child", "exit", "disabled", "thread", "raise", "multiprocessing",
+        "preloaded",
+    ],
+)  # fmt: skip
 def test_processes_and_their_ends(run_isolated, tmp_path, what):
     env = {"QTINTER_INSPECT": "2", "QTINTER_RUNTIME_DIR": str(tmp_path)}
     # From 3.12 on, of fork() while there are threads: here, the sender.
