@@ -91,6 +91,12 @@ def emitter(no_leaks, qt, QtCore):
         )
 
 
+@pytest.fixture(scope="session")
+def name_of_one(binding):
+    """Pattern of what messages call the signal one(int) of an Emitter."""
+    return "signal" if binding == "PySide2" else r"one\(int\)"  # PySide2 hides it
+
+
 @pytest.fixture
 def run_attached(app, QtCore):
     """run_attached(coro): runs it in attached mode and returns its result."""

@@ -4,6 +4,7 @@ Ids are those of tests/statements.ini.
 """
 
 import importlib.util
+import os
 import pathlib
 import re
 import subprocess
@@ -234,6 +235,8 @@ def test_a_program_frozen_by_pyinstaller(tmp_path, binding, host_name):
         pytest.skip("frozen programs have the binding host; tested with that one")
     if importlib.util.find_spec("PyInstaller") is None:
         pytest.skip("PyInstaller is not installed")
+    if "asan" in os.environ.get("LD_PRELOAD", ""):
+        pytest.skip("AddressSanitizer cannot be loaded into what PyInstaller makes")
     (tmp_path / "program.py").write_text(FROZEN.format(binding=binding))
     package_folder = str(pathlib.Path(qtinter.__file__).parents[1])
     command = [sys.executable, "-m", "PyInstaller", "--log-level", "ERROR"]
