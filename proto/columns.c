@@ -42,23 +42,36 @@ static const char *const entity_names[QI_ENTITY_KINDS] = {
 #undef COLUMN
 };
 
-/* Each kind's columns are together and numbered from 0: the look-up relies on it, and
-   tests/c/test_wire.c checks it. */
+/* Where each kind's columns begin in all_columns; FIRST_end is behind the last. */
+enum {
+#define ENTITY(number, NAME, singular, doc)                                              \
+    FIRST_##NAME, BEFORE_##NAME = FIRST_##NAME - 1,
+#define COLUMN(ENTITY_NAME, column, member, kind, doc) PLACE_##ENTITY_NAME##_##column,
+#include "entities.def"
+#undef ENTITY
+#undef COLUMN
+    FIRST_end
+};
+
+static const uint8_t first_columns[QI_ENTITY_KINDS + 1] = {
+#define ENTITY(number, NAME, singular, doc) [number] = FIRST_##NAME,
+#define COLUMN(...)
+#include "entities.def"
+#undef ENTITY
+#undef COLUMN
+    [QI_ENTITY_KINDS] = FIRST_end,
+};
+
+/* The kinds follow each other, each kind's columns are together and numbered from 0: the
+   look-up relies on it, and tests/c/test_wire.c checks it. */
 unsigned
 qi_columns(unsigned kind, const struct qi_column **ret_columns)
 {
-    const size_t all = sizeof(all_columns) / sizeof(all_columns[0]);
-    unsigned n = 0;
-
-    for (size_t i = 0; i < all; i++) {
-        if (all_columns[i].entity == kind) {
-            if (n == 0) {
-                *ret_columns = &all_columns[i];
-            }
-            n++;
-        }
+    if (kind == 0 || kind >= QI_ENTITY_KINDS) {
+        return 0;
     }
-    return n;
+    *ret_columns = &all_columns[first_columns[kind]];
+    return (unsigned)first_columns[kind + 1] - first_columns[kind];
 }
 
 const char *

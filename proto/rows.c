@@ -127,10 +127,7 @@ qi_encode_records(struct qi_encoder *e, const struct qi_record *records, size_t 
 static int
 next_uint(struct qi_cursor *cursor, uint64_t most, uint64_t *ret_number)
 {
-    struct qi_value value;
-
-    return qi_cursor_next(cursor, &value) && qi_value_uint(&value, ret_number)
-           && *ret_number <= most;
+    return qi_cursor_number(cursor, ret_number) == QI_NUMBER && *ret_number <= most;
 }
 
 static int
@@ -146,14 +143,14 @@ next_u32(struct qi_cursor *cursor, uint32_t *ret_number)
 static int
 decode_columns(struct qi_cursor *cursor, struct qi_wire_row *row)
 {
-    struct qi_value value;
+    uint64_t number = 0;
 
-    while (qi_cursor_next(cursor, &value)) {
-        if (value.type != QI_VALUE_UINT && value.type != QI_VALUE_NEGATIVE) {
+    while (cursor->at != cursor->end) {
+        if (qi_cursor_number(cursor, &number) == QI_NUMBER_NONE) {
             return 0;
         }
         if (row->columns < QI_COLUMNS_MAX) {
-            row->column[row->columns++] = value.u;
+            row->column[row->columns++] = number;
         }
     }
     return 1;

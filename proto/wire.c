@@ -543,6 +543,16 @@ check_contents(const struct qi_value *v, const uint8_t *at, size_t left, size_t 
     return QI_WIRE_OK;
 }
 
+/* Bytes of a number with its head; 0: it begins something else. */
+static size_t
+number_size(uint8_t first)
+{
+    if (first <= 0x7f || first >= 0xe0) {
+        return 1;
+    }
+    return first >= 0xcc && first <= 0xd3 ? 1u + head_sizes[first - 0xc0] : 0;
+}
+
 /* Looks at one value with all that is in it.  Every step consumes a byte and no list says
    it has more elements than there are bytes, so the time is linear in the size. */
 static int
@@ -553,29 +563,36 @@ scan(const uint8_t *bytes, size_t size, size_t *ret_used)
     size_t at = 0;
 
     for (;;) {
-        struct qi_value v;
-        size_t used = 0;
-        int r = read_head(bytes + at, size - at, &v, &used);
-        if (r < 0) {
-            return r;
+        size_t number = at < size ? number_size(bytes[at]) : 0;
+        if (number > size - at) {
+            return QI_WIRE_E_TRUNCATED;
         }
-        at += used;
-        r = check_contents(&v, bytes + at, size - at, &used);
-        if (r < 0) {
-            return r;
-        }
-        at += used;
-        if (v.type == QI_VALUE_LIST || v.type == QI_VALUE_MAP) {
-            uint64_t n = v.type == QI_VALUE_MAP ? UINT64_C(2) * v.size : v.size;
-            if (n > size - at) {
-                return QI_WIRE_E_TRUNCATED;
+        at += number; /* most of what there is */
+        if (number == 0) {
+            struct qi_value v;
+            size_t used = 0;
+            int r = read_head(bytes + at, size - at, &v, &used);
+            if (r < 0) {
+                return r;
             }
-            if (depth == QI_DEPTH_MAX) {
-                return QI_WIRE_E_DEPTH;
+            at += used;
+            r = check_contents(&v, bytes + at, size - at, &used);
+            if (r < 0) {
+                return r;
             }
-            if (n > 0) {
-                pending[depth++] = n;
-                continue;
+            at += used;
+            if (v.type == QI_VALUE_LIST || v.type == QI_VALUE_MAP) {
+                uint64_t n = v.type == QI_VALUE_MAP ? UINT64_C(2) * v.size : v.size;
+                if (n > size - at) {
+                    return QI_WIRE_E_TRUNCATED;
+                }
+                if (depth == QI_DEPTH_MAX) {
+                    return QI_WIRE_E_DEPTH;
+                }
+                if (n > 0) {
+                    pending[depth++] = n;
+                    continue;
+                }
             }
         }
         while (depth > 0 && --pending[depth - 1] == 0) {
@@ -633,6 +650,55 @@ qi_cursor_next(struct qi_cursor *cursor, struct qi_value *ret_value)
         return 0;
     }
     cursor->at += used;
+    return 1;
+}
+
+enum qi_number
+qi_cursor_number(struct qi_cursor *cursor, uint64_t *ret_bits)
+{
+    size_t left = (size_t)(cursor->end - cursor->at);
+    size_t size = left > 0 ? number_size(cursor->at[0]) : 0;
+
+    *ret_bits = 0;
+    if (size == 0 || size > left) {
+        return QI_NUMBER_NONE;
+    }
+    uint8_t first = cursor->at[0];
+    const uint8_t *more = cursor->at + 1;
+    cursor->at += size;
+    if (first <= 0x7f) {
+        *ret_bits = first;
+        return QI_NUMBER;
+    }
+    if (first <= 0xcf) {
+        *ret_bits = load_be(more, size - 1);
+        return QI_NUMBER;
+    }
+    struct qi_value value;
+    if (first >= 0xe0) {
+        set_int(&value, first, 1);
+    }
+    else {
+        set_int(&value, load_be(more, size - 1), size - 1);
+    }
+    *ret_bits = value.u;
+    return value.type == QI_VALUE_NEGATIVE ? QI_NUMBER_NEGATIVE : QI_NUMBER;
+}
+
+int
+qi_cursor_enter(struct qi_cursor *cursor, uint32_t *ret_elements)
+{
+    struct qi_value value;
+    size_t left = (size_t)(cursor->end - cursor->at);
+    size_t used = 0;
+
+    *ret_elements = 0;
+    if (left == 0 || read_head(cursor->at, left, &value, &used) < 0
+        || value.type != QI_VALUE_LIST || value.size > left - used) {
+        return 0;
+    }
+    cursor->at += used;
+    *ret_elements = value.size;
     return 1;
 }
 
@@ -750,11 +816,16 @@ qi_frame_decode(const uint8_t *payload, size_t size, struct qi_frame *ret_frame)
     struct qi_cursor cursor = qi_cursor_in(&whole);
     if (whole.type != QI_VALUE_LIST || whole.size != 3
         || !qi_cursor_next(&cursor, &number) || !qi_cursor_next(&cursor, &seq)
-        || !qi_cursor_next(&cursor, &ret_frame->body) || number.type != QI_VALUE_UINT
-        || number.u > UINT32_MAX || seq.type != QI_VALUE_UINT || seq.u > UINT32_MAX
+        || number.type != QI_VALUE_UINT || number.u > UINT32_MAX
+        || seq.type != QI_VALUE_UINT || seq.u > UINT32_MAX
+        || read_head(cursor.at, (size_t)(cursor.end - cursor.at), &ret_frame->body, &used)
+               < 0
         || ret_frame->body.type != QI_VALUE_MAP) {
         return QI_WIRE_E_SHAPE;
     }
+    /* The last of the three is what is left; it was looked at with the whole. */
+    ret_frame->body.bytes = cursor.at + used;
+    ret_frame->body.length = (size_t)(cursor.end - ret_frame->body.bytes);
     ret_frame->message = (uint32_t)number.u;
     ret_frame->seq = (uint32_t)seq.u;
     const struct qi_message_info *info = qi_message_info(ret_frame->message);

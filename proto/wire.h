@@ -186,6 +186,18 @@ struct qi_cursor qi_cursor_in(const struct qi_value *value);
 /* 1 and the next value; 0: no more, or malformed (impossible within a decoded frame). */
 int qi_cursor_next(struct qi_cursor *cursor, struct qi_value *ret_value);
 
+/* For long lists of numbers, without a look at what a value is besides.  What they find
+   is inside of the cursor; the elements need not have been decoded before. */
+
+enum qi_number { QI_NUMBER_NONE = 0, QI_NUMBER, QI_NUMBER_NEGATIVE };
+
+/* The next value as a number, a negative one as its two's complement; QI_NUMBER_NONE: it
+   is none, or there is no more, and the cursor stays where it is. */
+enum qi_number qi_cursor_number(struct qi_cursor *cursor, uint64_t *ret_bits);
+/* Goes into the next value if it is a list: 1 and how many elements follow, which are no
+   more than there are bytes.  0: it is none, and the cursor stays where it is. */
+int qi_cursor_enter(struct qi_cursor *cursor, uint32_t *ret_elements);
+
 /* The value as a number; 0 and false where it is none or does not fit. */
 int qi_value_uint(const struct qi_value *value, uint64_t *ret_number);
 int qi_value_int(const struct qi_value *value, int64_t *ret_number);

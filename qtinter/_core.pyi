@@ -4,7 +4,7 @@ import socket
 from asyncio import Handle as _Handle
 from asyncio import TimerHandle as _TimerHandle
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from os import PathLike
 from selectors import SelectorKey
@@ -77,6 +77,37 @@ def segment_to_trace(
 ) -> None: ...
 
 @final
+# Only where the wire was built; qtinter.inspect.model has the same in Python.
+@final
+class Row:
+    def __new__(
+        cls,
+        __kind: int,
+        __id: int,
+        __state: int,
+        __loop: int,
+        __values: Sequence[int],
+    ) -> Row: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def state(self) -> int: ...
+    @property
+    def loop(self) -> int: ...
+    @property
+    def is_over(self) -> bool: ...
+    @property
+    def values(self) -> tuple[int, ...]: ...
+    def copy(self) -> Row: ...
+    def change(self, __columns: dict[int, int]) -> None: ...
+    def __getitem__(self, __column: str) -> int: ...
+
+def rows_decode(
+    __payload: bytes,
+) -> tuple[int, int, int, dict[tuple[int, int], Row]] | None: ...
+
 class TraceReader:
     """Raises OSError, or ValueError if it is no recording or of another major version.
 

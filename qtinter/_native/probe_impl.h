@@ -79,6 +79,7 @@ extern PyMethodDef qi_stacks_functions[];  /* inspector_requests.c */
 extern PyMethodDef qi_segment_functions[]; /* segment_py.c */
 extern PyMethodDef qi_record_functions[];  /* record_py.c */
 int qi_trace_init(PyObject *module);       /* trace_py.c: 0 or -1 */
+int qi_rows_init(PyObject *module);        /* rows_py.c: 0 or -1 */
 
 /* Of the module that a function of _core was called on.  The probe: NULL and RuntimeError
    while inspection is off. */

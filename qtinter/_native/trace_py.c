@@ -654,5 +654,8 @@ qi_trace_init(PyObject *module)
                          : PyModule_AddObjectRef(module, "TraceReader", (PyObject *)type);
 
     Py_XDECREF((PyObject *)type);
-    return r < 0 ? r : PyModule_AddFunctions(module, qi_record_functions);
+    if (r < 0 || qi_rows_init(module) < 0) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, qi_record_functions);
 }

@@ -28,7 +28,7 @@ from . import _tables, wire
 from ._backlog import Backlog
 from ._backlog import Change as Change
 from .errors import IncompatibleError, InspectError
-from .model import Process
+from .model import Process, rows_decode
 from .remote import Remote
 from .segment import running_applications, runtime_directory
 
@@ -92,7 +92,7 @@ class Feed:
         self._start = start
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._decoder = wire.Decoder()
+        self._decoder = wire.Decoder(rows_decode)
         # Messages that came together with those of the handshake.
         self._early: collections.deque[tuple[str, int, dict[str, Any]]] = (
             collections.deque()
@@ -365,8 +365,13 @@ class Feed:
             self._take_result(seq, fields)
             return
         handler = getattr(self, f"_on_{name.lower()}", None)
-        if handler is not None:
+        if handler is None:
+            return
+        try:
             handler(fields)
+        except (TypeError, ValueError, LookupError) as exc:
+            # What is in a list or a map is looked at when it is used.
+            raise wire.ProtocolError(f"a {name} that is none: {exc}") from exc
 
     def _take_result(self, seq: int, fields: dict[str, Any]) -> None:
         answer = self._answers.get(seq)
@@ -417,9 +422,7 @@ class Feed:
                 del process.rows[key]
 
     def _on_sub_rows(self, fields: dict[str, Any]) -> None:
-        process = self._process(fields["pid"])
-        for row in fields["rows"]:
-            process.put(row)
+        self._process(fields["pid"]).put_all(fields["rows"])
 
     def _on_sub_end(self, fields: dict[str, Any]) -> None:
         self._tell("snapshot", fields["pid"], fields)

@@ -8,17 +8,25 @@ is called ``since`` an age.  Nothing here does input or output.
 from __future__ import annotations
 
 import time
-from typing import Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
+from .. import _core
 from . import _tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 TASK, SLOT, WAIT, OBJECT, TIMER, WATCH, JOB, LOOP, FUTURE, CALLBACK = range(1, 11)
 KINDS = {name: kind for kind, (name, _) in _tables.ENTITIES.items()}
 
+TASK_DONE = 5  # the first one of those in which a task is over
 ENDED_TASK_STATES = frozenset((5, 6, 7, 8))
 LOOP_CLOSED = 4
-OVER = 1  # state of everything else that has ended
-GONE = 255
+LIVE = 0  # state of everything else until it is over
+
+# Where a change of a row stands that is no column's.
+STATE_COLUMN = -1
+LOOP_COLUMN = -2
 
 _TASK_N = 0x80000000
 _REF_BITS = 56
@@ -31,33 +39,58 @@ _COLUMNS = {
 def is_final(kind: int, state: int) -> bool:
     """Whether a state says that the entity is over."""
     if kind == TASK:
-        return state in ENDED_TASK_STATES or state == GONE
+        return state >= TASK_DONE
     if kind == LOOP:
-        return state in (LOOP_CLOSED, GONE)
-    return state in (OVER, GONE)
+        return state >= LOOP_CLOSED
+    return state != LIVE
 
 
-class Row:
-    """An entity: ``row["column"]`` is the raw value of a column."""
+class PlainRow:
+    """:class:`_core.Row` in Python, for a build without the wire (see CMakeLists.txt)."""
 
-    __slots__ = ("id", "kind", "loop", "state", "values")
+    __slots__ = ("_values", "id", "kind", "loop", "state")
 
     def __init__(
-        self, kind: int, ident: int, state: int, loop: int, values: list[Any]
+        self, kind: int, ident: int, state: int, loop: int, values: Sequence[int]
     ) -> None:
         self.kind = kind
         self.id = ident
         self.state = state
         self.loop = loop
-        self.values = values
+        self._values = list(values)
 
-    def __getitem__(self, column: str) -> Any:
+    @property
+    def values(self) -> tuple[int, ...]:
+        return tuple(self._values)
+
+    def __getitem__(self, column: str) -> int:
         index = _COLUMNS[self.kind][column]
-        return self.values[index] if index < len(self.values) else 0
+        return self._values[index] if index < len(self._values) else 0
 
     @property
     def is_over(self) -> bool:
         return is_final(self.kind, self.state)
+
+    def copy(self) -> PlainRow:
+        return PlainRow(self.kind, self.id, self.state, self.loop, self._values)
+
+    def change(self, columns: dict[int, int]) -> None:
+        for column, value in columns.items():
+            if column == STATE_COLUMN:
+                self.state = value
+            elif column == LOOP_COLUMN:
+                self.loop = value
+            elif 0 <= column < len(self._values):
+                self._values[column] = value
+
+
+# An entity: row["column"] is the raw value of a column.
+if TYPE_CHECKING:
+    Row = _core.Row
+else:
+    Row = getattr(_core, "Row", PlainRow)
+# The rows of a SUB_ROWS, much faster than one by one; None in a build without the wire.
+rows_decode = getattr(_core, "rows_decode", None)
 
 
 class Process:
@@ -79,25 +112,29 @@ class Process:
 
     # --- filling
 
-    def put(self, row: list[Any]) -> Row:
+    def put(self, row: Sequence[int]) -> Row:
         """Takes in a whole row, [kind, id, state, loop, columns...]."""
         made = Row(row[0], row[1], row[2], row[3], row[4:])
         self.rows[made.kind, made.id] = made
         return made
 
-    def change(self, kind: int, ident: int, columns: dict[int, Any]) -> Row:
+    def put_all(
+        self, rows: dict[tuple[int, int], Row] | Iterable[Sequence[int]]
+    ) -> None:
+        """Takes in whole rows, made already (by :data:`rows_decode`) or as lists."""
+        if isinstance(rows, dict):
+            self.rows.update(rows)
+            return
+        for row in rows:
+            self.put(row)
+
+    def change(self, kind: int, ident: int, columns: dict[int, int]) -> Row:
         """Takes in changed columns; -1 stands for the state, -2 for the loop."""
         row = self.rows.get((kind, ident))
         if row is None:
-            row = Row(kind, ident, 0, 0, [0] * len(_COLUMNS.get(kind, ())))
+            row = Row(kind, ident, 0, 0, (0,) * len(_COLUMNS.get(kind, ())))
             self.rows[kind, ident] = row
-        for column, value in columns.items():
-            if column == -1:
-                row.state = value
-            elif column == -2:
-                row.loop = value
-            elif 0 <= column < len(row.values):
-                row.values[column] = value
+        row.change(columns)
         return row
 
     def remove(self, kind: int, ident: int) -> None:

@@ -10,7 +10,7 @@ import hmac
 import os
 import stat
 import struct
-from typing import Any
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import _tables
 
@@ -45,6 +45,10 @@ _TYPES: dict[str, Any] = {
 }
 
 
+Message = Tuple[str, int, Dict[str, Any]]  # name, seq, fields
+RowsDecode = Callable[[bytes], Optional[Tuple[int, int, int, Any]]]
+
+
 class ProtocolError(Exception):
     """The peer broke the protocol."""
 
@@ -58,12 +62,17 @@ def encode(__name: str, __seq: int = 0, **fields: Any) -> bytes:
 
 
 class Decoder:
-    """Cuts a byte stream into messages."""
+    """Cuts a byte stream into messages.
 
-    def __init__(self) -> None:
+    :param rows_decode: returns (seq, sub, pid, rows) of a SUB_ROWS in a form of its own,
+        None for another payload.
+    """
+
+    def __init__(self, rows_decode: RowsDecode | None = None) -> None:
         self._buffer = bytearray()
+        self._rows_decode = rows_decode
 
-    def feed(self, data: bytes) -> list[tuple[str, int, dict[str, Any]]]:
+    def feed(self, data: bytes) -> list[Message]:
         """Take in bytes; return the messages that are complete: (name, seq, fields).
 
         :raises ProtocolError: a frame breaks a limit or is no message.
@@ -79,13 +88,25 @@ class Decoder:
                 break
             payload = bytes(self._buffer[_LENGTH.size : end])
             del self._buffer[:end]
-            message = decode(payload)
+            message = self._decode_rows(payload) or decode(payload)
             if message is not None:
                 messages.append(message)
         return messages
 
+    def _decode_rows(self, payload: bytes) -> Message | None:
+        if self._rows_decode is None:
+            return None
+        try:
+            found = self._rows_decode(payload)
+        except ValueError as exc:
+            raise ProtocolError(f"SUB_ROWS: {exc}") from exc
+        if found is None:
+            return None
+        seq, sub, pid, rows = found
+        return "SUB_ROWS", seq, {"sub": sub, "pid": pid, "rows": rows}
 
-def decode(payload: bytes) -> tuple[str, int, dict[str, Any]] | None:
+
+def decode(payload: bytes) -> Message | None:
     """Return (name, seq, fields) of a payload, None for an unknown message.
 
     :raises ProtocolError: it is no message, or lacks a field, or has a wrong one.

@@ -631,6 +631,67 @@ records_come_back(void)
     CHECK_INT(bad, 1);
 }
 
+/* --- long lists of numbers --- */
+
+static void
+numbers_are_read_in_place(void)
+{
+    static const int64_t signed_ones[] = {
+        0,   1,    127,  128,    255,    256,       65535,       65536,     -1,       -32,
+        -33, -128, -129, -32768, -32769, INT32_MIN, -2147483649, INT64_MAX, INT64_MIN};
+    const unsigned n = sizeof(signed_ones) / sizeof(signed_ones[0]);
+    struct qi_encoder e;
+    uint32_t elements = 0;
+    uint64_t bits = 0;
+
+    qi_encoder_init(&e, buffer, sizeof(buffer));
+    qi_encode_list(&e, n + 1);
+    for (unsigned i = 0; i < n; i++) {
+        qi_encode_int(&e, signed_ones[i]);
+    }
+    qi_encode_uint(&e, UINT64_MAX);
+    struct qi_cursor cursor = {buffer, buffer + e.size};
+    CHECK_INT(qi_cursor_number(&cursor, &bits), QI_NUMBER_NONE);
+    CHECK(cursor.at == buffer);
+    CHECK_INT(qi_cursor_enter(&cursor, &elements), 1);
+    CHECK_INT(elements, n + 1);
+    for (unsigned i = 0; i < n; i++) {
+        CHECK_INT(qi_cursor_enter(&cursor, &elements), 0);
+        CHECK_INT(qi_cursor_number(&cursor, &bits),
+                  signed_ones[i] < 0 ? QI_NUMBER_NEGATIVE : QI_NUMBER);
+        CHECK(bits == (uint64_t)signed_ones[i]);
+    }
+    CHECK_INT(qi_cursor_number(&cursor, &bits), QI_NUMBER);
+    CHECK(bits == UINT64_MAX);
+    CHECK_INT(qi_cursor_number(&cursor, &bits), QI_NUMBER_NONE);
+    CHECK(cursor.at == cursor.end);
+}
+
+static void
+numbers_and_lists_that_are_cut_off_are_none(void)
+{
+    static const uint8_t heads[] = {0xcc, 0xcd, 0xce, 0xcf, 0xd0, 0xd1,
+                                    0xd2, 0xd3, 0xdc, 0xdd, 0x92};
+    uint8_t bytes[9];
+    uint32_t elements = 0;
+    uint64_t bits = 0;
+
+    for (unsigned i = 0; i < sizeof(heads); i++) {
+        memset(bytes, 0x01, sizeof(bytes));
+        bytes[0] = heads[i];
+        struct qi_cursor cursor = {bytes, bytes + 1};
+        CHECK_INT(qi_cursor_number(&cursor, &bits), QI_NUMBER_NONE);
+        CHECK_INT(qi_cursor_enter(&cursor, &elements), 0);
+        CHECK(cursor.at == bytes);
+    }
+    /* More elements than bytes. */
+    memset(bytes, 0xff, sizeof(bytes));
+    bytes[0] = 0xdd;
+    struct qi_cursor cursor = {bytes, bytes + sizeof(bytes)};
+    CHECK_INT(qi_cursor_enter(&cursor, &elements), 0);
+    CHECK(cursor.at == bytes);
+}
+
 /* --- the tables --- */
 
 static void
@@ -671,6 +732,8 @@ main(void)
     RUN(rows_come_back);
     RUN(entries_come_back);
     RUN(records_come_back);
+    RUN(numbers_are_read_in_place);
+    RUN(numbers_and_lists_that_are_cut_off_are_none);
     RUN(columns_are_in_order_and_inside);
     return 0;
 }

@@ -38,6 +38,20 @@ read_records(const struct qi_value *list)
     }
 }
 
+/* As rows_py.c reads rows: without a look at the elements before. */
+static void
+read_numbers(const struct qi_value *list)
+{
+    struct qi_cursor cursor = qi_cursor_in(list);
+    uint32_t elements = 0;
+    uint64_t bits = 0;
+
+    while (qi_cursor_enter(&cursor, &elements)
+           || qi_cursor_number(&cursor, &bits) != QI_NUMBER_NONE) {
+        ;
+    }
+}
+
 static void
 read_frame(const uint8_t *payload, size_t size)
 {
@@ -50,6 +64,7 @@ read_frame(const uint8_t *payload, size_t size)
     for (unsigned key = 0; key < QI_FIELDS_MAX; key++) {
         read_elements(&frame.fields[key]);
         read_records(&frame.fields[key]);
+        read_numbers(&frame.fields[key]);
         qi_frame_copy_text(&frame, key, text, sizeof(text));
     }
 }

@@ -399,7 +399,7 @@ def test_csv(fake, process, capsys):
 def test_texts_of_the_program_cannot_control_the_terminal(fake, process, capsys):
     row = next(r for r in process.rows.values() if r.kind == 1)
     process.entries[77777] = "evil\x1b[31m\x07\nname"
-    row.values[0] = 77777
+    row.change({0: 77777})
     for command in (["ps"], ["tree"], ["task", str(row.id)]):
         assert cli.main(command) == 0
         out = capsys.readouterr().out

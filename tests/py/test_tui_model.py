@@ -432,7 +432,7 @@ def test_trees_of_tasks(source):
         row(WAIT, 8, 0, signal=2, sender_alive=0, task=6),
     ):
         source.process.put(each)
-    source.process.rows[TASK, 6].values[15] = WAIT << 56 | 8
+    source.process.rows[TASK, 6].change({15: WAIT << 56 | 8})
     view = TasksView(Viewer(source))
     view.hang_by("await")
     view.model.settle()
@@ -511,10 +511,9 @@ def test_shares_of_a_loop():
     loop = source.process.rows[LOOP, 1]
     history = LoopHistory()
     for tick in range(9):
-        loop.values[12] = tick * SECOND // 8  # asyncio: half of the time
-        loop.values[13] = tick * SECOND // 8  # the other half Qt had it,
-        loop.values[17] = tick * SECOND // 16  # and worked in half of that
-        loop.values[6] = tick * 10
+        half = tick * SECOND // 8
+        # asyncio: half of the time; the other half Qt had it, and worked in half of it.
+        loop.change({12: half, 13: half, 17: half // 2, 6: tick * 10})
         history.add(tick * SECOND // 4, loop)
     shares = history.shares(10)
     assert len(shares) == 4

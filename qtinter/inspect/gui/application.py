@@ -89,7 +89,7 @@ class Application:
         self._frozen_at = self.now()
         copy = Process(dict(self.source.info))
         for key, row in self.source.rows.items():
-            copy.rows[key] = Row(row.kind, row.id, row.state, row.loop, row.values[:])
+            copy.rows[key] = row.copy()
         copy.entries = self.source.entries
         copy.lints = dict(self.source.lints)
         copy.alive = False

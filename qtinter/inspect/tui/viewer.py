@@ -135,10 +135,7 @@ class Viewer:
         self.paused = True
         self._frozen_at = process.now()
         still = Process(dict(process.info, last=self._frozen_at))
-        still.rows = {
-            key: Row(row.kind, row.id, row.state, row.loop, list(row.values))
-            for key, row in process.rows.items()
-        }
+        still.rows = {key: row.copy() for key, row in process.rows.items()}
         still.entries = process.entries  # these only grow
         still.lints = dict(process.lints)
         still.lost = process.lost
