@@ -28,7 +28,7 @@ from . import _tables, wire
 from ._backlog import Backlog
 from ._backlog import Change as Change
 from .errors import IncompatibleError, InspectError
-from .model import Process, rows_decode
+from .model import Process, forget_ended, rows_decode
 from .remote import Remote
 from .segment import running_applications, runtime_directory
 
@@ -65,7 +65,8 @@ class Feed:
     """The daemon's view of the applications; see :func:`connect`.
 
     :ivar processes: pid to :class:`~qtinter.inspect.model.Process`, kept current for
-        what is subscribed to.
+        what is subscribed to.  Of those that have ended the last 16 stay, which are
+        those that the daemon has, too.
     """
 
     def __init__(
@@ -402,6 +403,8 @@ class Feed:
         process = self._process(fields["pid"])
         process.info.update(info)
         process.alive = True
+        # The newest one now, also if it was there: they are forgotten in order.
+        self.processes[fields["pid"]] = self.processes.pop(fields["pid"])
         self._news.set()
         self._tell("up", fields["pid"], fields)
 
@@ -409,6 +412,7 @@ class Feed:
         process = self._process(fields["pid"])
         process.alive = False
         process.info["cause"] = fields["cause"]
+        forget_ended(self.processes)
         self._tell("down", fields["pid"], fields)
 
     def _on_sub_begin(self, fields: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def is_final(kind: int, state: int) -> bool:
 
 
 class PlainRow:
-    """:class:`_core.Row` in Python, for a build without the wire (see CMakeLists.txt)."""
+    """:class:`_core.Row` in Python, for a build without the wire."""
 
     __slots__ = ("_values", "id", "kind", "loop", "state")
 
@@ -91,6 +91,21 @@ else:
     Row = getattr(_core, "Row", PlainRow)
 # The rows of a SUB_ROWS, much faster than one by one; None in a build without the wire.
 rows_decode = getattr(_core, "rows_decode", None)
+
+
+# Applications that have ended and are kept, as many as the daemon keeps.
+KEPT_ENDED = 16
+
+
+def forget_ended(processes: dict[int, Process], keep: int | None = None) -> None:
+    """Take out of applications, in the order they came, those that ended first.
+
+    :param keep: one that stays in any case.
+    """
+    ended = [pid for pid, found in processes.items() if not found.alive]
+    for pid in ended[:-KEPT_ENDED]:
+        if pid != keep:
+            del processes[pid]
 
 
 class Process:

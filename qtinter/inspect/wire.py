@@ -64,8 +64,8 @@ def encode(__name: str, __seq: int = 0, **fields: Any) -> bytes:
 class Decoder:
     """Cuts a byte stream into messages.
 
-    :param rows_decode: returns (seq, sub, pid, rows) of a SUB_ROWS in a form of its own,
-        None for another payload.
+    :param rows_decode: returns (seq, sub, pid, rows) of a SUB_ROWS in a form of its
+        own, None for another payload.
     """
 
     def __init__(self, rows_decode: RowsDecode | None = None) -> None:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from qtinter import _core
 from qtinter.inspect import _tables, connect, wire
 from qtinter.inspect.errors import InspectError
-from qtinter.inspect.model import LOOP, TASK, PlainRow, Process, Row, is_final
+from qtinter.inspect.model import (
+    LOOP,
+    TASK,
+    PlainRow,
+    Process,
+    Row,
+    forget_ended,
+    is_final,
+)
 
 msgpack = pytest.importorskip("msgpack", reason="the decoder to compare with")
 if not hasattr(_core, "Row"):
@@ -183,6 +191,56 @@ def test_a_process_takes_both_forms():
     assert len(made) == 19
 
 
+def up(pid):
+    return wire.encode("PROC_UP", pid=pid, process={0: pid, 2: f"a{pid}"}, session=1)
+
+
+def down(pid):
+    return wire.encode("PROC_DOWN", pid=pid, cause="died")
+
+
+def processes_after(directory, frames):
+    """What a feed has of applications, once it has taken all that there is."""
+
+    async def main():
+        server, address = await _daemon(
+            directory, b"".join(frames) + wire.encode("GAP", first=0, count=0, cause="")
+        )
+        async with connect(address) as feed:
+            async for change in feed:
+                if change.what == "gap":
+                    break
+            found = feed.processes
+        server.close()
+        await server.wait_closed()
+        return found
+
+    return asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_feed_forgets_those_that_ended_first(tmp_path):
+    frames = [up(1), *map(up, range(100, 140)), *map(down, range(139, 99, -1))]
+    found = processes_after(tmp_path, frames)
+    assert list(found) == [1, *range(124, 140)]
+    assert found[1].alive
+    assert not found[124].alive
+    assert found[124].info["cause"] == "died"
+
+
+def test_one_that_came_again_is_the_newest(tmp_path):
+    frames = [*map(up, range(100, 117)), down(100), up(100)]
+    frames += map(down, range(100, 117))
+    assert list(processes_after(tmp_path, frames)) == [*range(102, 117), 100]
+
+
+def test_what_somebody_looks_at_is_not_forgotten():
+    processes = {pid: Process({"pid": pid}) for pid in range(40)}
+    for pid in range(1, 40):
+        processes[pid].alive = False
+    forget_ended(processes, keep=5)
+    assert list(processes) == [0, 5, *range(24, 40)]
+
+
 async def _daemon(directory, frame):
     """A daemon that welcomes everybody and then sends a frame."""
     key = os.urandom(32)
@@ -216,7 +274,7 @@ async def _daemon(directory, frame):
 
 
 @pytest.mark.parametrize(
-    "name, fields",
+    ("name", "fields"),
     [
         ("SUB_ROWS", {"sub": 1, "pid": 1, "rows": [[1]]}),
         ("SUB_ROWS", {"sub": 1, "pid": 1, "rows": [7]}),

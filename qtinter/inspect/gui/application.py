@@ -13,7 +13,7 @@ from typing import Any, Iterable, Iterator
 
 from ..lanes import Lanes
 from ..loads import Loads
-from ..model import LOOP, Process, Row
+from ..model import LOOP, Process
 
 LIVE, GONE, CRASH, RECORDING = "live", "gone", "crash", "recording"
 SLICE = 512  # records between two looks at the clock

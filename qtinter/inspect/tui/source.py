@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from .. import wire
 from ..errors import InspectError
 from ..feed import Change, Feed, connect, records_of
-from ..model import LOOP, Process
+from ..model import LOOP, Process, forget_ended
 from ..remote import Remote
 from ..segment import is_running
 
@@ -218,6 +218,8 @@ class LiveSource(Source):
                     change.what == "snapshot"
                     and (pid != self.followed or change.data["sub"] != SURVEY_SUB),
                 )
+            if change.what == "down":
+                forget_ended(self.processes, keep=self.followed)
             is_new = change.what == "up" and self.followed is None
             if is_new and self.wanted in (None, pid):
                 asyncio.ensure_future(self._follow_quietly(pid))
