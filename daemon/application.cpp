@@ -98,9 +98,10 @@ encodeFinding(Frame &frame, uint64_t pid, const qi_finding *finding)
         .flag(QI_KEY_LINT_active, finding->active != 0);
 }
 
-Application::Application(Session *session, const QByteArray &directory, QObject *parent)
+Application::Application(Session *session, const QByteArray &directory,
+                         const std::shared_ptr<qi_history> &history, QObject *parent)
     : QObject(parent), m_session(session), m_number(session->number()),
-      m_directory(directory)
+      m_history(history), m_directory(directory)
 {
     static const qi_mirror_limits limits = QI_MIRROR_LIMITS;
     m_mirror.reset(qi_mirror_new(&limits));
@@ -111,6 +112,7 @@ Application::Application(Session *session, const QByteArray &directory, QObject 
         session->close("no memory");
         return;
     }
+    qi_mirror_join(mirror(), m_history.get());
     m_check.setSingleShot(true);
     connect(&m_check, &QTimer::timeout, this, &Application::checkLints);
     m_refreshing.setSingleShot(true);

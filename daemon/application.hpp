@@ -34,7 +34,9 @@ class Application : public QObject, public Peer {
 
   public:
     // directory: the runtime directory, the only place where segments are read.
-    Application(Session *session, const QByteArray &directory, QObject *parent);
+    // history: what all applications have together.
+    Application(Session *session, const QByteArray &directory,
+                const std::shared_ptr<qi_history> &history, QObject *parent);
     ~Application() override;
 
     bool take(const qi_frame &frame, QByteArray *error) override;
@@ -229,6 +231,7 @@ class Application : public QObject, public Peer {
 
     Session *m_session; // borrowed; null once it is gone
     quint32 m_number;
+    std::shared_ptr<qi_history> m_history; // outlives the mirror
     std::unique_ptr<qi_mirror, Free> m_mirror;
     std::unique_ptr<qi_lints, Free> m_lints;
     std::unique_ptr<qi_histograms, Free> m_histograms;

@@ -1,40 +1,9 @@
-#include "mirror.h"
+#include "mirror_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_TABLE 1024
-
-struct table {
-    struct qi_mirror_row **cells; /* open addressing, at most three quarters full */
-    size_t capacity, len;
-};
-
-struct qi_mirror {
-    struct qi_mirror_limits limits;
-    uint64_t rev;
-    struct table table;
-    struct qi_mirror_row *newest, *oldest;
-    struct qi_mirror_row *first_ended, *last_ended;
-    uint32_t live, ended;
-    int in_snapshot;
-
-    struct qi_mirror_removal *removals; /* ring */
-    uint64_t removed;                   /* ever */
-    uint64_t forgotten_rev; /* revision of the last one that was overwritten */
-
-    struct qi_mirror_entry *entries;
-    uint32_t entries_len, entries_capacity;
-    uint32_t *entry_of_id; /* index + 1; ids are small and dense */
-    uint32_t ids_capacity;
-    uint32_t entry_epoch;
-    size_t entry_bytes;
-
-    struct qi_record *records; /* ring, made with the first record */
-    uint8_t *record_known;     /* bit for each place */
-    uint64_t record_end;
-    uint64_t lost;
-};
 
 const char *
 qi_mirror_text(int status)
@@ -79,6 +48,9 @@ qi_mirror_free(struct qi_mirror *m)
     struct qi_mirror_row *row = m->newest;
     while (row != NULL) {
         struct qi_mirror_row *older = row->older;
+        if (row->over) {
+            qi_history_row_gone(m);
+        }
         free(row);
         row = older;
     }
@@ -87,8 +59,8 @@ qi_mirror_free(struct qi_mirror *m)
     free(m->entry_of_id);
     free(m->table.cells);
     free(m->removals);
-    free(m->records);
-    free(m->record_known);
+    qi_mirror_free_records(m);
+    qi_mirror_join(m, NULL);
     free(m);
 }
 
@@ -211,6 +183,20 @@ remove_row(struct qi_mirror *m, struct qi_mirror_row *row)
     free(row);
 }
 
+void
+qi_mirror_forget_first(struct qi_mirror *m)
+{
+    struct qi_mirror_row *first = m->first_ended;
+
+    m->first_ended = first->next_ended;
+    if (m->first_ended == NULL) {
+        m->last_ended = NULL;
+    }
+    m->ended--;
+    qi_history_row_gone(m);
+    remove_row(m, first);
+}
+
 static void
 row_is_over(struct qi_mirror *m, struct qi_mirror_row *row)
 {
@@ -225,14 +211,9 @@ row_is_over(struct qi_mirror *m, struct qi_mirror_row *row)
         m->first_ended = row;
     }
     m->last_ended = row;
+    qi_history_row_ended(m, row);
     while (m->ended > m->limits.ended) {
-        struct qi_mirror_row *first = m->first_ended;
-        m->first_ended = first->next_ended;
-        if (m->first_ended == NULL) {
-            m->last_ended = NULL;
-        }
-        m->ended--;
-        remove_row(m, first);
+        qi_mirror_forget_first(m);
     }
 }
 
@@ -477,86 +458,6 @@ qi_mirror_put_entry(struct qi_mirror *m, const struct qi_wire_entry *wire)
     return QI_MIRROR_OK;
 }
 
-/*********** records ***********/
-
-static int
-make_records(struct qi_mirror *m)
-{
-    if (m->records != NULL) {
-        return QI_MIRROR_OK;
-    }
-    m->records = malloc(m->limits.records * sizeof(*m->records));
-    m->record_known = calloc(m->limits.records / 8 + 1, 1);
-    if (m->records == NULL || m->record_known == NULL) {
-        free(m->records);
-        free(m->record_known);
-        m->records = NULL;
-        m->record_known = NULL;
-        return QI_MIRROR_E_NOMEM;
-    }
-    return QI_MIRROR_OK;
-}
-
-static void
-mark_record(struct qi_mirror *m, uint64_t number, int known)
-{
-    uint64_t place = number & (m->limits.records - 1);
-    uint8_t bit = (uint8_t)(1u << (place & 7));
-
-    if (known) {
-        m->record_known[place >> 3] |= bit;
-    }
-    else {
-        m->record_known[place >> 3] &= (uint8_t)~bit;
-    }
-}
-
-/* What lies between the end and `number` is lost. */
-static void
-skip_to(struct qi_mirror *m, uint64_t number)
-{
-    uint64_t missing = number - m->record_end;
-
-    m->lost += missing;
-    if (missing > m->limits.records) {
-        missing = m->limits.records;
-    }
-    for (uint64_t i = number - missing; i < number; i++) {
-        mark_record(m, i, 0);
-    }
-    m->record_end = number;
-}
-
-int
-qi_mirror_put_record(struct qi_mirror *m, uint64_t number, const struct qi_record *record)
-{
-    int status = make_records(m);
-
-    if (status < 0) {
-        return status;
-    }
-    if (number < m->record_end) {
-        return QI_MIRROR_OK; /* seen on an earlier connection */
-    }
-    if (number > m->record_end) {
-        skip_to(m, number);
-    }
-    m->records[number & (m->limits.records - 1)] = *record;
-    mark_record(m, number, 1);
-    m->record_end = number + 1;
-    return QI_MIRROR_OK;
-}
-
-void
-qi_mirror_put_gap(struct qi_mirror *m, uint64_t first, uint64_t count)
-{
-    uint64_t end = first + count;
-
-    if (end > m->record_end && end >= first && make_records(m) == QI_MIRROR_OK) {
-        skip_to(m, end);
-    }
-}
-
 /*********** a segment that was left ***********/
 
 static int
@@ -672,7 +573,7 @@ qi_mirror_ended(const struct qi_mirror *m)
 size_t
 qi_mirror_bytes(const struct qi_mirror *m)
 {
-    size_t records = m->records == NULL ? 0 : m->limits.records * sizeof(*m->records);
+    size_t records = m->record_capacity * sizeof(*m->records);
 
     return sizeof(*m) + (m->live + (size_t)m->ended) * sizeof(struct qi_mirror_row)
            + m->table.capacity * sizeof(*m->table.cells) + m->entry_bytes
@@ -744,34 +645,4 @@ uint32_t
 qi_mirror_entry_epoch(const struct qi_mirror *m)
 {
     return m->entry_epoch;
-}
-
-uint64_t
-qi_mirror_record_end(const struct qi_mirror *m)
-{
-    return m->record_end;
-}
-
-uint64_t
-qi_mirror_record_begin(const struct qi_mirror *m)
-{
-    return m->record_end > m->limits.records ? m->record_end - m->limits.records : 0;
-}
-
-const struct qi_record *
-qi_mirror_record(const struct qi_mirror *m, uint64_t number)
-{
-    if (m->records == NULL || number >= m->record_end
-        || number < qi_mirror_record_begin(m)) {
-        return NULL;
-    }
-    uint64_t place = number & (m->limits.records - 1);
-    int known = m->record_known[place >> 3] >> (place & 7) & 1;
-    return known ? &m->records[place] : NULL;
-}
-
-uint64_t
-qi_mirror_lost(const struct qi_mirror *m)
-{
-    return m->lost;
 }

@@ -32,7 +32,7 @@ struct qi_mirror_limits {
     uint32_t ended;     /* kept */
     uint32_t entries;   /* more are an error */
     size_t entry_bytes; /* summed; more are an error */
-    uint32_t records;   /* kept; a power of two */
+    uint32_t records;   /* kept, if the history has room; a power of two */
     uint32_t removals;  /* remembered for deltas; a power of two */
 };
 
@@ -52,6 +52,7 @@ struct qi_mirror_row {
     uint64_t id;
     uint64_t rev;       /* of its last change */
     uint64_t made;      /* revision that brought it */
+    uint64_t ended;     /* when, as the history counts */
     uint32_t state_rev; /* low bits of the revision of the state; loop likewise */
     uint8_t kind, state, loop;
     uint8_t columns;
@@ -79,6 +80,24 @@ struct qi_mirror_removal {
 };
 
 struct qi_mirror;
+
+/* What the histories of all mirrors may have together: rows that are over, and records.
+   Where it is used up, the rows that ended first go, whosever they are; records are then
+   kept in a smaller ring.  A mirror that is not in it has its own limits only. */
+struct qi_history {
+    size_t limit;             /* bytes */
+    size_t used;              /* of them; never more */
+    uint64_t rows_dropped;    /* rows that went before their own mirror's limit */
+    uint64_t records_dropped; /* likewise records */
+    uint64_t clock;           /* rows that have ended */
+    struct qi_mirror *mirrors;
+};
+
+#define QI_HISTORY_BYTES (UINT64_C(256) << 20)
+
+/* Enters a mirror that has no history yet; it must leave (history: NULL) or be freed
+   before the history goes. */
+void qi_mirror_join(struct qi_mirror *mirror, struct qi_history *history);
 
 struct qi_mirror *qi_mirror_new(const struct qi_mirror_limits *limits);
 void qi_mirror_free(struct qi_mirror *mirror); /* NULL is fine */

@@ -156,7 +156,8 @@ void
 Server::welcomed(Session *session)
 {
     if (session->role() == Role::App) {
-        auto *application = new Application(session, m_options.directory, this);
+        auto *application =
+            new Application(session, m_options.directory, m_history, this);
         m_connected.insert(session, application);
         connect(application, &Application::known, this, &Server::applicationKnown);
         connect(application, &Application::ended, this, &Server::applicationEnded);
@@ -330,6 +331,9 @@ Server::counters() const
         {"ended", ended},
         {"lost", lost},
         {"mirror_bytes", bytes},
+        {"history_bytes", m_history->used},
+        {"history_rows_dropped", m_history->rows_dropped},
+        {"history_records_dropped", m_history->records_dropped},
     };
 }
 

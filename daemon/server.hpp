@@ -64,6 +64,9 @@ class Server : public QObject {
     void clearAway();
 
     Options m_options;
+    // Applications go after our members.
+    std::shared_ptr<qi_history> m_history =
+        std::make_shared<qi_history>(qi_history{QI_HISTORY_BYTES, 0, 0, 0, 0, nullptr});
     QByteArray m_key;
     int m_lock = -1;
     QLocalServer m_listener;

@@ -757,6 +757,169 @@ test_size_is_accounted(void)
     qi_mirror_free(NULL);
 }
 
+/*********** the history of all ***********/
+
+/* Room for one first ring, and for so many rows. */
+#define RINGS(records, rows)                                                             \
+    ((records) * sizeof(struct qi_record) + (records) / 8 + 1                            \
+     + (rows) * sizeof(struct qi_mirror_row))
+
+static const struct qi_mirror_limits wide = {.rows = 64,
+                                             .ended = 64,
+                                             .entries = 8,
+                                             .entry_bytes = 64,
+                                             .records = 4096,
+                                             .removals = 64};
+
+static void
+test_the_rows_that_ended_first_go_whosever_they_are(void)
+{
+    struct qi_history history = {.limit = RINGS(0, 4)};
+    struct qi_mirror *a = make(&wide);
+    struct qi_mirror *b = make(&wide);
+    struct qi_mirror_removal removal;
+    uint64_t place = 0;
+
+    qi_mirror_join(a, &history);
+    qi_mirror_join(b, &history);
+    CHECK_INT(put(a, QI_TASK, 1, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK_INT(put(b, QI_TASK, 1, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK_INT(put(a, QI_TASK, 2, QI_TASK_WAITING, 0), QI_MIRROR_OK);
+    CHECK_INT(put(a, QI_TASK, 3, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK_INT(put(b, QI_TASK, 2, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK_INT(history.rows_dropped, 0);
+    CHECK_INT(put(b, QI_TASK, 3, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK(qi_mirror_find(a, QI_TASK, 1) == NULL);
+    CHECK(qi_mirror_find(b, QI_TASK, 1) != NULL);
+    CHECK_INT(qi_mirror_next_removal(a, &place, &removal), 1); /* tools are told */
+    CHECK_INT(removal.id, 1);
+    CHECK_INT(put(b, QI_TASK, 4, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK(qi_mirror_find(b, QI_TASK, 1) == NULL);
+    CHECK(qi_mirror_find(a, QI_TASK, 2) != NULL); /* what lives is no history */
+    CHECK_INT(history.rows_dropped, 2);
+    CHECK_INT(qi_mirror_ended(a) + qi_mirror_ended(b), 4);
+    CHECK_INT(history.used, 4 * sizeof(struct qi_mirror_row));
+    qi_mirror_free(b);
+    CHECK_INT(history.used, sizeof(struct qi_mirror_row));
+    qi_mirror_free(a);
+    CHECK_INT(history.used, 0);
+    CHECK(history.mirrors == NULL);
+}
+
+static void
+check_records(const struct qi_mirror *m, uint64_t begin, uint64_t end)
+{
+    CHECK_INT(qi_mirror_record_begin(m), begin);
+    CHECK_INT(qi_mirror_record_end(m), end);
+    CHECK(begin == 0 || qi_mirror_record(m, begin - 1) == NULL);
+    for (uint64_t i = begin; i < end; i++) {
+        const struct qi_record *record = qi_mirror_record(m, i);
+        CHECK(record != NULL && record->a == i);
+    }
+}
+
+static void
+test_a_ring_grows_where_there_is_room(void)
+{
+    struct qi_history history = {.limit = RINGS(2048 + 1024, 0) + 64};
+    struct qi_mirror *m = make(&wide);
+    uint64_t i = 0;
+
+    qi_mirror_join(m, &history);
+    for (; i < 1024; i++) {
+        CHECK_INT(put_record(m, i), QI_MIRROR_OK);
+    }
+    CHECK_INT(history.used, RINGS(1024, 0));
+    for (; i < 2048; i++) {
+        CHECK_INT(put_record(m, i), QI_MIRROR_OK);
+    }
+    check_records(m, 0, 2048);
+    CHECK_INT(history.used, RINGS(2048, 0));
+    CHECK_INT(history.records_dropped, 0);
+    for (; i < 5000; i++) {
+        CHECK_INT(put_record(m, i), QI_MIRROR_OK);
+        CHECK(history.used <= history.limit);
+    }
+    check_records(m, 5000 - 2048, 5000);
+    CHECK_INT(history.records_dropped, 5000 - 2048);
+    CHECK_INT(qi_mirror_lost(m), 0); /* they were seen */
+    qi_mirror_free(m);
+    CHECK_INT(history.used, 0);
+}
+
+static void
+test_the_largest_ring_gives_way(void)
+{
+    struct qi_history history = {.limit = RINGS(4096 + 2048, 0) + 64};
+    struct qi_mirror *a = make(&wide);
+    struct qi_mirror *b = make(&wide);
+    const uint64_t last = 4096 + 300; /* so that the halves are not where they were */
+
+    qi_mirror_join(a, &history);
+    qi_mirror_join(b, &history);
+    for (uint64_t i = 0; i < last; i++) {
+        CHECK_INT(put_record(a, i), QI_MIRROR_OK);
+    }
+    check_records(a, last - 4096, last);
+    history.limit = history.used + RINGS(0, 1); /* less than a first ring */
+    CHECK_INT(put(b, QI_TASK, 1, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK_INT(put_record(b, 0), QI_MIRROR_OK);
+    CHECK(qi_mirror_find(b, QI_TASK, 1) == NULL); /* rows go first */
+    CHECK_INT(history.rows_dropped, 1);
+    check_records(a, last - 2048, last);
+    check_records(b, 0, 1);
+    CHECK_INT(history.records_dropped, 2048);
+    CHECK_INT(history.used, RINGS(2048, 0) + RINGS(1024, 0));
+    for (uint64_t i = last; i < last + 3000; i++) {
+        CHECK_INT(put_record(a, i), QI_MIRROR_OK);
+        CHECK(history.used <= history.limit);
+    }
+    CHECK_INT(qi_mirror_record_end(a), last + 3000);
+    qi_mirror_free(a);
+    qi_mirror_free(b);
+    CHECK_INT(history.used, 0);
+}
+
+static void
+test_without_room_records_are_lost_and_counted(void)
+{
+    struct qi_history history = {.limit = 100};
+    struct qi_mirror *m = make(&wide);
+
+    qi_mirror_join(m, &history);
+    for (uint64_t i = 0; i < 10; i++) {
+        CHECK_INT(put_record(m, i), QI_MIRROR_OK);
+    }
+    CHECK_INT(put(m, QI_TASK, 1, QI_TASK_DONE, 0), QI_MIRROR_OK);
+    CHECK(qi_mirror_find(m, QI_TASK, 1) == NULL);
+    CHECK_INT(qi_mirror_lost(m), 10);
+    CHECK_INT(qi_mirror_record_begin(m), 10);
+    CHECK_INT(qi_mirror_record_end(m), 10);
+    CHECK_INT(history.used, 0);
+    history.limit = RINGS(1024, 0);
+    CHECK_INT(put_record(m, 10), QI_MIRROR_OK);
+    check_records(m, 10, 11);
+    qi_mirror_free(m);
+}
+
+static void
+test_a_snapshot_that_ends_rows_keeps_to_the_history(void)
+{
+    struct qi_history history = {.limit = RINGS(0, 2)};
+    struct qi_mirror *m = make(&wide);
+
+    qi_mirror_join(m, &history);
+    for (uint64_t id = 1; id <= 20; id++) {
+        CHECK_INT(put(m, QI_TASK, id, QI_TASK_WAITING, 0), QI_MIRROR_OK);
+    }
+    qi_mirror_begin_snapshot(m);
+    qi_mirror_end_snapshot(m);
+    CHECK_INT(qi_mirror_live(m), 0);
+    CHECK_INT(qi_mirror_ended(m), 2);
+    CHECK_INT(history.rows_dropped, 18);
+    qi_mirror_free(m);
+}
+
 int
 main(void)
 {
@@ -777,6 +940,11 @@ main(void)
     RUN(test_records_are_numbered);
     RUN(test_gaps_are_counted_once);
     RUN(test_a_reconnect_overlaps);
+    RUN(test_the_rows_that_ended_first_go_whosever_they_are);
+    RUN(test_a_ring_grows_where_there_is_room);
+    RUN(test_the_largest_ring_gives_way);
+    RUN(test_without_room_records_are_lost_and_counted);
+    RUN(test_a_snapshot_that_ends_rows_keeps_to_the_history);
     RUN(test_random_operations);
     RUN(test_recorded_frames);
     RUN(test_size_is_accounted);

@@ -1,0 +1,54 @@
+/*
+ * mirror_internal.h - what mirror.c and mirror_records.c share.
+ */
+#ifndef QI_DAEMON_MIRROR_INTERNAL_H
+#define QI_DAEMON_MIRROR_INTERNAL_H
+
+#include "mirror.h"
+
+struct table {
+    struct qi_mirror_row **cells; /* open addressing, at most three quarters full */
+    size_t capacity, len;
+};
+
+struct qi_mirror {
+    struct qi_mirror_limits limits;
+    uint64_t rev;
+    struct table table;
+    struct qi_mirror_row *newest, *oldest;
+    struct qi_mirror_row *first_ended, *last_ended;
+    uint32_t live, ended;
+    int in_snapshot;
+
+    struct qi_mirror_removal *removals; /* ring */
+    uint64_t removed;                   /* ever */
+    uint64_t forgotten_rev; /* revision of the last one that was overwritten */
+
+    struct qi_mirror_entry *entries;
+    uint32_t entries_len, entries_capacity;
+    uint32_t *entry_of_id; /* index + 1; ids are small and dense */
+    uint32_t ids_capacity;
+    uint32_t entry_epoch;
+    size_t entry_bytes;
+
+    struct qi_record *records; /* ring, made with the first record; it grows */
+    uint8_t *record_known;     /* bit for each place */
+    uint32_t record_capacity;  /* a power of two; 0: none yet */
+    uint64_t record_oldest;    /* no older one is kept; the end if there is none */
+    uint64_t record_end;
+    uint64_t lost;
+
+    struct qi_history *history;     /* borrowed; NULL: its own limits are all there is */
+    struct qi_mirror *next, **link; /* of those of the history */
+};
+
+/* Takes the row that ended first out; mirror.c.  Only where there is one. */
+void qi_mirror_forget_first(struct qi_mirror *mirror);
+
+/* A row ended: its memory is the history's now; mirror_records.c.  Rows may go, of any
+   mirror of the history, and this one too. */
+void qi_history_row_ended(struct qi_mirror *mirror, struct qi_mirror_row *row);
+void qi_history_row_gone(struct qi_mirror *mirror);
+void qi_mirror_free_records(struct qi_mirror *mirror);
+
+#endif
