@@ -6,13 +6,12 @@ The commands themselves are in ``commands/``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any, Callable
 
 from .._version import __version__
-from . import commands, remote
+from . import commands, remote, stdio
 from .commands import arguments, examples
 from .commands.sources import NoTargetError
 from .errors import IncompatibleError, InspectError, UsageError
@@ -26,6 +25,7 @@ EXIT_USAGE = 2
 EXIT_NO_TARGET = 3
 EXIT_PERMISSION = 4
 EXIT_INCOMPATIBLE = 5
+EXIT_OUTPUT = 6
 
 _HELP_WIDTH = 78
 
@@ -51,6 +51,7 @@ exit status:
   0  done                        3  no such program, task, file or daemon
   1  there are findings          4  no permission
   2  wrong use of the command    5  the daemon's version does not fit
+                                 6  the output cannot be written
 
 environment:
   QTINTER_RUNTIME_DIR  where sockets and segments are, by default
@@ -62,11 +63,21 @@ environment:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    if sys.stdout is None:  # it was closed: nobody wants to read
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the process
-    elif hasattr(sys.stdout, "reconfigure"):
-        # What the locale cannot write is escaped, and is no error.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    stdio.prepare()
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()  # here, where a reader that is gone is no error
+    except stdio.OutputError as exc:
+        stdio.abandon()
+        return _fail(str(exc), EXIT_OUTPUT)
+    except BrokenPipeError:
+        stdio.abandon()
+        return 0
+
+
+def _run(words: list[str]) -> int:
     made = parser(words)
     options = made.parse_args(words)
     if options.host is None and (options.ssh_command or options.remote_command):
@@ -74,9 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.host is not None and options.command in commands.ON_FILES:
             return remote.run_there(words)
-        code = int(options.run(options) or 0)
-        sys.stdout.flush()  # here, where a reader that is gone is no error
-        return code
+        return int(options.run(options) or 0)
     except NoTargetError as exc:
         return _fail(str(exc), EXIT_NO_TARGET)
     except IncompatibleError as exc:
@@ -84,9 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PermissionError as exc:
         return _fail(str(exc), EXIT_PERMISSION)
     except BrokenPipeError:
-        # Not to fail again when the interpreter flushes what nobody reads.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except KeyboardInterrupt:
         return 0
     except UsageError as exc:
@@ -99,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"qtinter-inspect: {text}", file=sys.stderr)
+    stdio.complain(text)
     return code
 
 

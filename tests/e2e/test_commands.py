@@ -3,8 +3,14 @@
 import csv
 import io
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
+
+from qtinter.inspect import commands
 
 
 @pytest.fixture
@@ -107,3 +113,86 @@ def test_escape_sequences_in_names_are_shown_safely(willing, inspect):
     result = inspect("ps")
     assert "\x1b" not in result.stdout
     assert "\\x1b[31mred\\x07" in result.stdout
+
+
+# --- output that cannot be written
+
+RECORDING = str(
+    min((pathlib.Path(__file__).parents[1] / "data" / "trace").rglob("*.qtrace"))
+)
+# What has an output, with words so that there is some; {pid}, {task}: of the program.
+PRINTING = {
+    "ls": "",
+    "ps": "{pid} --json",
+    "slots": "{pid} --csv",
+    "waits": "{pid}",
+    "loops": "",
+    "timers": "",
+    "task": "{task}",
+    "tree": "--dot",
+    "why": "{task}",
+    "lag": "",
+    "lint": "",
+    "stack": "{pid}",
+    "cancel": "{task}",
+    "level": "{pid} 3",
+    "watch": "",
+    "crash": "--list --json",
+    "doctor": "",
+    "completion": "bash",
+    "record": "--for 0.1s -o {folder}/a.qtrace --json",
+    "dump": "{pid} -o {folder}/b.qtrace --json",
+    "replay": "{recording}",
+    "export": "{recording} --jsonl -o -",
+    "diff": "{recording} {recording}",
+}
+# top, gui: are no output.  proxy: its reader tells what it does not understand.
+# attach: only Python 3.14 has it.
+OTHERS = {"top", "gui", "proxy", "attach"}
+
+
+def unwritten(*words, **streams):
+    """Runs a command whose standard output has no room."""
+    with open("/dev/full", "w") as full:
+        return subprocess.run(
+            [sys.executable, "-m", "qtinter.inspect", *words],
+            cwd="/",
+            stdout=full,
+            **{"stderr": subprocess.PIPE, **streams},
+            text=True,
+            timeout=60,
+        )
+
+
+def test_every_command_is_tried():
+    every = {name for names in commands._MODULES.values() for name in names}
+    assert every == {*PRINTING, *OTHERS}
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="the system has no such file"
+)
+class TestNoRoom:
+    SAID = "qtinter-inspect: the output cannot be written: No space left on device\n"
+
+    @pytest.mark.parametrize("command", PRINTING)
+    def test_it_is_said(self, willing, ps, command, tmp_path):
+        (beta,) = ps(willing, "-f", "name==beta")
+        words = PRINTING[command].format(
+            pid=willing.pid, task=beta["id"], folder=tmp_path, recording=RECORDING
+        )
+        result = unwritten(command, *words.split())
+        assert result.stderr.splitlines(True)[-1:] == [self.SAID]
+        assert "Traceback" not in result.stderr
+        assert "Exception ignored" not in result.stderr
+        assert result.returncode == 6
+
+    @pytest.mark.parametrize("words", [["--help"], ["ps", "--help"], ["--version"]])
+    def test_of_what_needs_no_daemon(self, words):
+        result = unwritten(*words)
+        assert (result.returncode, result.stderr) == (6, self.SAID)
+
+    def test_nobody_can_be_told(self):
+        with open("/dev/full", "w") as full:
+            assert unwritten("--help", stderr=full).returncode == 6
+            assert unwritten("nonsense", stderr=full).returncode == 2

@@ -96,6 +96,7 @@ exit status:
   3  no such program, task, file or daemon
   4  no permission
   5  the daemon's version does not fit
+  6  the output cannot be written
 """
 
 _FINDS = {
