@@ -19,6 +19,7 @@ from .. import _core, _probe
 from .._slots import _is_qobject
 from .._tasks import coroutine_of
 from . import _lints
+from ._senders import sender_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -354,7 +355,7 @@ class Observer:
             name = _signal_name(signal)
             form = FORMS.index(user)
             if sender is None:
-                sender = _qt.signal_sender(signal)
+                sender = sender_of(signal)
         kind, current = _core.inspect_current(loop)
         text, owner = _core.inspect_text(name), self.object_id(sender)
         made = _core.inspect_row_new(

@@ -3,6 +3,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 
 import pytest
@@ -205,6 +206,31 @@ def test_asyncsignal(shown, emitter, run_qt, one_is_called):
     assert [event["event"] for event in events] == wanted
     assert events[0]["signal"] == one_is_called
     assert events[2]["how"] == 0
+
+
+def test_a_sender_need_not_be_named(shown, qt, run_qt):
+    async def waits(signal):
+        await qtinter.asyncsignal(signal)
+
+    async def main():
+        source = qt.Emitter()
+        source.setObjectName("save")
+        child = qt.QtCore.QObject(source)  # belongs to C++
+        child.setObjectName("button")
+        before = sys.getrefcount(source), sys.getrefcount(child)
+        signals = source.one, source.two, child.objectNameChanged
+        tasks = [create(waits(signal), "waits") for signal in signals]
+        await settle()
+        senders = [(w["sender_class"], w["sender_name"]) for w in shown.waits()]
+        assert senders == 2 * [("Emitter", "save")] + [("QObject", "button")]
+        for task in tasks:
+            await end(task)
+        del signals, task
+        tasks.clear()
+        await settle()
+        assert (sys.getrefcount(source), sys.getrefcount(child)) == before
+
+    run_qt(main())
 
 
 def test_a_wait_that_is_cancelled_and_one_whose_sender_dies(
