@@ -14,8 +14,11 @@ import importlib.util
 import os
 import platform
 import select
+import shlex
 import shutil
+import socket as sockets
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 from .._version import __version__
 from .errors import InspectError
-from .segment import runtime_directory
+from .segment import SOCKET_NAME, runtime_directory
 
 if TYPE_CHECKING:
     import argparse
@@ -32,10 +35,10 @@ if TYPE_CHECKING:
 OK, NOTE, BAD = "ok", "note", "bad"
 
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
-EXTRA = "pip install 'qtinter[inspect]'"
 
 _PATIENCE = 30.0  # seconds, for each step of the self-test
 _SOCKET_NAME_MAX = 107  # sun_path of Linux, without the final 0
+_SEGMENT_BYTES = 32 << 20  # that the state of a program can grow to
 _START_SECONDS = 10.0
 
 _VICTIM = """\
@@ -68,7 +71,7 @@ class Finding:
     :ivar what: the thing that was looked at.
     :ivar status: :data:`OK`, :data:`NOTE` (works, but not everything) or :data:`BAD`.
     :ivar text: what was found.
-    :ivar remedy: what to do about it, "" if nothing.
+    :ivar remedy: the command for a shell that mends it; "" if there is none.
     """
 
     def __init__(self, what: str, status: str, text: str, remedy: str = "") -> None:
@@ -80,17 +83,19 @@ class Finding:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit code is 1 if something is bad."""
-    from .commands.output import print_json, print_table
+    from .commands.output import print_json, print_table, safe
 
     findings = list(examine(options.socket))
     if options.json:
         print_json([vars(finding) for finding in findings])
     else:
-        rows = [
-            [f.status, f.what, f.text + (f": {f.remedy}" if f.remedy else "")]
-            for f in findings
-        ]
+        rows = [[finding.status, finding.what, finding.text] for finding in findings]
         print_table("", ("", "what", "found"), rows)
+        mended = [finding for finding in findings if finding.remedy]
+        if mended:
+            print("\nWhat mends it:")
+        for finding in mended:  # not in the table, which might break the line
+            print(f"  {safe(finding.remedy)}    # {finding.what}")
     return int(any(finding.status == BAD for finding in findings))
 
 
@@ -103,9 +108,15 @@ def examine(socket: str | None = None) -> Iterator[Finding]:
     yield Finding("qtinter", OK, f"{__version__}, Python {platform.python_version()}")
     binding = yield from _bindings()
     has_wire = yield from _packages()
-    yield _directory(directory)
-    yield _key(os.path.join(directory, "key"))
-    yield _socket_name(socket or os.path.join(directory, "qtinterd.sock"))
+    places = (
+        _directory(directory),
+        _key(os.path.join(directory, "key")),
+        _socket_name(socket or os.path.join(directory, SOCKET_NAME)),
+    )
+    for place in places:
+        if place.remedy == _ELSEWHERE:
+            place.remedy = _elsewhere()
+        yield place
     has_program = False
     if has_wire:
         finding = _program()
@@ -147,24 +158,32 @@ def _bindings() -> Generator[Finding, None, str]:
     if there:
         yield Finding("bindings", OK, ", ".join(there))
     else:
-        yield Finding(
-            "bindings", BAD, "none is installed", "pip install 'qtinter[PyQt6]'"
-        )
+        yield Finding("bindings", BAD, "none is installed", _pip("PyQt6"))
     chosen = os.environ.get("QTINTERBINDING", "")
     names = [name for name, version in found.items() if version is not None]
+    if chosen and chosen not in names and names:
+        text = f"{chosen} is chosen for programs, and is not installed"
+        yield Finding("QTINTERBINDING", BAD, text, "unset QTINTERBINDING")
     return chosen if chosen in names else next(iter(names), "")
+
+
+def _pip(package: str) -> str:
+    """The command that installs a package where this program runs."""
+    return f"{shlex.quote(sys.executable)} -m pip install {package}"
 
 
 def _packages() -> Generator[Finding, None, bool]:
     version = _version_of("msgpack")
     if version is None:
-        yield Finding("msgpack", BAD, "missing, no tool can work", EXTRA)
+        yield Finding("msgpack", BAD, "missing, no tool can work", _pip("msgpack"))
     else:
         yield Finding("msgpack", OK, version)
     for name, why in (("rich", "tables are plain"), ("textual", "no terminal view")):
         found = _version_of(name)
-        if found is None:
-            yield Finding(name, NOTE, f"missing, {why}", EXTRA)
+        if found is None and name == "textual" and sys.version_info < (3, 9):
+            yield Finding(name, NOTE, f"needs Python 3.9, {why}")
+        elif found is None:
+            yield Finding(name, NOTE, f"missing, {why}", _pip(name))
         else:
             yield Finding(name, OK, found)
     return version is not None
@@ -173,22 +192,52 @@ def _packages() -> Generator[Finding, None, bool]:
 # --- places --------------------------------------------------------------------------
 
 
+_ELSEWHERE = "elsewhere"  # the remedy is another folder
+
+
+def _elsewhere() -> str:
+    """The command that chooses a folder in which all is well, instead of a socket."""
+    user = os.getuid()
+    for path in (
+        os.path.expanduser("~/.qtinter"),
+        f"/tmp/qtinter-{user}",
+        f"/tmp/qi-{user}-{os.getpid()}",
+    ):
+        name = os.path.join(path, SOCKET_NAME)
+        places = (_directory(path), _key(os.path.join(path, "key")), _socket_name(name))
+        if all(place.status == OK for place in places):
+            break
+    return f"export QTINTER_RUNTIME_DIR={shlex.quote(path)}"
+
+
 def _directory(path: str) -> Finding:
     what = "runtime directory"
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        return Finding(what, OK, f"{path} will be made when it is needed")
+        parent = os.path.dirname(os.path.abspath(path))
+        if os.access(parent, os.W_OK | os.X_OK):
+            return Finding(what, OK, f"{path} will be made when it is needed")
+        text = f"{path} cannot be made: no folder {parent} that is yours to write in"
+        return Finding(what, BAD, text, _ELSEWHERE)
     except OSError as exc:
-        return Finding(what, BAD, str(exc))
+        return Finding(what, BAD, str(exc), _ELSEWHERE)
     mode = stat.S_IMODE(found.st_mode)
+    if stat.S_ISLNK(found.st_mode) or stat.S_ISREG(found.st_mode):
+        return Finding(what, BAD, f"{path} is no directory", f"rm {shlex.quote(path)}")
     if not stat.S_ISDIR(found.st_mode):
-        return Finding(what, BAD, f"{path} is no directory", "remove it")
+        return Finding(what, BAD, f"{path} is no directory", _ELSEWHERE)
     if found.st_uid != os.getuid():
-        remedy = "choose another one with QTINTER_RUNTIME_DIR"
-        return Finding(what, BAD, f"{path} belongs to user {found.st_uid}", remedy)
+        text = f"{path} belongs to user {found.st_uid}"
+        return Finding(what, BAD, text, _ELSEWHERE)
     if mode != 0o700:
-        return Finding(what, BAD, f"{path} has mode {mode:04o}", f"chmod 700 {path}")
+        remedy = f"chmod 700 {shlex.quote(path)}"
+        return Finding(what, BAD, f"{path} has mode {mode:04o}", remedy)
+    space = os.statvfs(path)
+    free = space.f_bavail * space.f_frsize
+    if free < _SEGMENT_BYTES:
+        text = f"{path}: only {free >> 10:,} KiB are free, a program may need 32 MiB"
+        return Finding(what, NOTE, text, _ELSEWHERE)
     return Finding(what, OK, f"{path}, mode 0700")
 
 
@@ -198,30 +247,39 @@ def _key(path: str) -> Finding:
     except FileNotFoundError:
         return Finding("key", OK, "will be made when it is needed")
     except OSError as exc:
-        return Finding("key", BAD, str(exc))
+        return Finding("key", BAD, str(exc), _ELSEWHERE)
     mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.getuid() or mode & 0o077:
-        text = f"{path} belongs to user {found.st_uid} and has mode {mode:04o}"
-        return Finding("key", BAD, text, f"chmod 600 {path}")
+    # Another one is made when it is needed.
+    remove = f"rm -r {shlex.quote(path)}"
+    if not stat.S_ISREG(found.st_mode):
+        return Finding("key", BAD, f"{path} is no file", remove)
+    if found.st_uid != os.getuid():
+        return Finding("key", BAD, f"{path} belongs to user {found.st_uid}", remove)
+    if mode & 0o077:
+        text = f"{path} has mode {mode:04o}: others have read it, perhaps"
+        return Finding("key", BAD, text, f"chmod 600 {shlex.quote(path)}")
     if found.st_size != 32:
-        remedy = "remove it while no program and no daemon runs"
-        return Finding("key", BAD, f"{path} has {found.st_size} bytes, not 32", remedy)
-    return Finding("key", OK, "32 bytes, mode 0600")
+        text = f"{path} has {found.st_size} bytes, not 32"
+        return Finding("key", BAD, text, remove)
+    return Finding("key", OK, f"32 bytes, mode {mode:04o}")
 
 
 def _socket_name(path: str) -> Finding:
     length = len(os.fsencode(path))
     if length > _SOCKET_NAME_MAX:
-        return Finding(
-            "socket",
-            BAD,
-            f"{path} has {length} bytes, more than a socket's name can have",
-            "choose a shorter folder with QTINTER_RUNTIME_DIR",
-        )
+        text = f"{path} has {length} bytes, more than a socket's name can have"
+        return Finding("socket", BAD, text, _ELSEWHERE)
     return Finding("socket", OK, path)
 
 
 # --- the daemon ----------------------------------------------------------------------
+
+
+_REBUILD = (
+    "sudo apt-get install qt6-base-dev libmsgpack-dev && "
+    f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --no-deps "
+    "--no-binary qtinter qtinter"
+)
 
 
 def _program() -> Finding:
@@ -232,9 +290,11 @@ def _program() -> Finding:
         return Finding(
             "qtinterd",
             BAD,
-            "not installed: qtinter was built without Qt 6 Network or msgpack-c",
-            "reinstall qtinter, or set QTINTERD to its path",
+            "not installed: qtinter was built without Qt 6 Network or msgpack-c; "
+            "if there is one elsewhere, QTINTERD says its path",
+            _REBUILD,
         )
+    chosen = "unset QTINTERD" if os.environ.get("QTINTERD") else ""
     try:
         result = subprocess.run(
             [program, "--version"],
@@ -243,14 +303,16 @@ def _program() -> Finding:
             timeout=_PATIENCE,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
-        return Finding("qtinterd", BAD, f"{program} does not run: {exc}")
+        text = f"{program} does not run: {exc}"
+        return Finding("qtinterd", BAD, text, chosen or _REBUILD)
     if result.returncode != 0:
         said = result.stderr.decode(errors="replace").strip().splitlines()
         return Finding(
             "qtinterd",
             BAD,
-            f"{program} does not run: {said[-1] if said else result.returncode}",
-            "it needs Qt 6 Core and Network, of PyQt6, PySide6 or the system",
+            f"{program} does not run: {said[-1] if said else result.returncode}; it "
+            "needs Qt 6 Core and Network, of PyQt6, PySide6 or the system",
+            chosen or _pip("PyQt6"),
         )
     version = result.stdout.decode(errors="replace").strip()
     libraries = feed._binding_libraries() or "the system"
@@ -264,10 +326,22 @@ def _running(socket: str | None) -> Finding:
     except InspectError as exc:
         if "no daemon listens" in str(exc):
             return Finding(what, OK, "none; a tool starts one when it is needed")
-        return Finding(what, BAD, str(exc))
+        return Finding(what, BAD, str(exc), _end_of(socket))
     except OSError as exc:
-        return Finding(what, BAD, str(exc))
+        return Finding(what, BAD, str(exc), _end_of(socket))
     return Finding(what, OK, f"{text}, which knows {known} programs")
+
+
+def _end_of(path: str | None) -> str:
+    """The command that ends who listens there; a tool starts another one then."""
+    path = path or os.path.join(runtime_directory(), SOCKET_NAME)
+    size = struct.calcsize("3i")
+    with sockets.socket(sockets.AF_UNIX) as peer, contextlib.suppress(OSError):
+        peer.settimeout(1)
+        peer.connect(path)
+        found = peer.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, size)
+        return f"kill -9 {struct.unpack('3i', found)[0]}"
+    return f"rm -r {shlex.quote(path)}"
 
 
 async def _ask_running(socket: str | None) -> tuple[str, int]:
@@ -287,18 +361,23 @@ def _signal() -> Finding:
     try:
         number = _stacks.number_of(None)
     except ValueError as exc:
-        return Finding(what, BAD, str(exc))
+        return Finding(what, BAD, str(exc), f"unset {_stacks.VARIABLE}")
     if number == 0 or not sys.platform.startswith("linux"):
-        return Finding(what, NOTE, "none: stacks of programs that hang cannot be taken")
+        text = "none: stacks of programs that hang cannot be taken"
+        chosen = os.environ.get(_stacks.VARIABLE)
+        return Finding(what, NOTE, text, f"unset {_stacks.VARIABLE}" if chosen else "")
     return Finding(what, OK, f"{number} (${_stacks.VARIABLE} chooses another one)")
+
+
+_SHOWN = "export QTINTER_INSPECT=1"  # and start them
 
 
 def _attaching() -> Finding:
     """Whether ``attach`` works; the tools themselves never need ptrace."""
     what = "attach"
     if not hasattr(sys, "remote_exec"):
-        text = "needs Python 3.14 (sys.remote_exec)"
-        return Finding(what, NOTE, text, "start programs with QTINTER_INSPECT=1")
+        text = "needs Python 3.14 (sys.remote_exec); let programs show themselves"
+        return Finding(what, NOTE, text, _SHOWN)
     try:
         with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
             scope = file.read().strip()
@@ -310,8 +389,7 @@ def _attaching() -> Finding:
         what,
         NOTE,
         f"kernel.yama.ptrace_scope is {scope}, which forbids it",
-        "sudo sysctl kernel.yama.ptrace_scope=0, or start programs with "
-        "QTINTER_INSPECT=1",
+        "sudo sysctl kernel.yama.ptrace_scope=0",
     )
 
 

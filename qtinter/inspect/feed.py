@@ -30,13 +30,13 @@ from ._backlog import Change as Change
 from .errors import IncompatibleError, InspectError
 from .model import Process, forget_ended, rows_decode
 from .remote import Remote
+from .segment import SOCKET_NAME as SOCKET_NAME
 from .segment import running_applications, runtime_directory
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
     from types import TracebackType
 
-SOCKET_NAME = "qtinterd.sock"
 HANDSHAKE_SECONDS = 5.0
 START_SECONDS = 5.0
 REQUEST_SECONDS = 10.0

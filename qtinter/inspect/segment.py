@@ -9,6 +9,8 @@ from typing import Any
 from .. import _core
 from .model import TASK, Process
 
+SOCKET_NAME = "qtinterd.sock"  # of the daemon, in the runtime directory
+
 
 def runtime_directory() -> str:
     """Where segments and the daemon's socket are; the same rule as in C."""

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -125,8 +126,166 @@ class TestPlaces:
         )
         found = findings()
         assert found["msgpack"].status == "bad"
-        assert "qtinter[inspect]" in found["msgpack"].remedy
+        assert found["msgpack"].remedy == f"{sys.executable} -m pip install msgpack"
         assert "qtinterd" not in found  # what needs it is left out
+
+
+# --- remedies: each is a command, and after it nothing is found any more
+
+LOOK = """
+import json
+from qtinter.inspect import doctor
+doctor._try_everything = lambda binding: iter(())
+print(json.dumps([vars(finding) for finding in doctor.examine()]))
+"""
+LISTENER = """
+import socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def no_directory(runtime, monkeypatch):
+    runtime.rmdir()
+    runtime.write_text("")
+
+
+def a_link(runtime, monkeypatch):
+    runtime.rename(runtime.parent / "other")
+    runtime.symlink_to(runtime.parent / "other")
+
+
+def a_mode(runtime, monkeypatch):
+    runtime.chmod(0o755)
+
+
+def no_parent(runtime, monkeypatch):
+    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(runtime / "no" / "where"))
+
+
+def a_long_name(runtime, monkeypatch):
+    (runtime / ("x" * 120)).mkdir(0o700)
+    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(runtime / ("x" * 120)))
+
+
+def a_key_of_all(runtime, monkeypatch):
+    (runtime / "key").write_bytes(bytes(32))
+    (runtime / "key").chmod(0o644)
+
+
+def a_key_of_nothing(runtime, monkeypatch):
+    (runtime / "key").touch(0o600)
+
+
+def a_key_that_is_a_link(runtime, monkeypatch):
+    (runtime / "key").symlink_to("/dev/null")
+
+
+def a_key_that_is_a_folder(runtime, monkeypatch):
+    (runtime / "key").mkdir(0o700)
+
+
+def no_signal(runtime, monkeypatch):
+    monkeypatch.setenv("QTINTER_INSPECT_SIGNAL", "SIGNONSENSE")
+
+
+def a_signal_of_zero(runtime, monkeypatch):
+    monkeypatch.setenv("QTINTER_INSPECT_SIGNAL", "0")
+
+
+def no_binding(runtime, monkeypatch):
+    monkeypatch.setenv("QTINTERBINDING", "PyQt9")
+
+
+def no_daemon(runtime, monkeypatch):
+    monkeypatch.setenv("QTINTERD", str(runtime / "nothing"))
+
+
+def a_broken_daemon(runtime, monkeypatch):
+    (runtime / "broken").write_text("#!/bin/sh\nexit 127\n")
+    (runtime / "broken").chmod(0o700)
+    monkeypatch.setenv("QTINTERD", str(runtime / "broken"))
+
+
+@pytest.fixture
+def look(runtime, monkeypatch):
+    """Findings by name, in a shell in which a command was given before."""
+    monkeypatch.setenv("HOME", str(runtime.parent))
+
+    def look(command="true"):
+        python = f"{shlex.quote(sys.executable)} -c {shlex.quote(LOOK)}"
+        script = f"{command} >&2 && exec {python}"
+        result = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, timeout=60, cwd="/"
+        )
+        assert result.returncode == 0, result.stderr
+        return {finding["what"]: finding for finding in json.loads(result.stdout)}
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (no_directory, "runtime directory"),
+        (a_link, "runtime directory"),
+        (a_mode, "runtime directory"),
+        (no_parent, "runtime directory"),
+        (a_long_name, "socket"),
+        (a_key_of_all, "key"),
+        (a_key_of_nothing, "key"),
+        (a_key_that_is_a_link, "key"),
+        (a_key_that_is_a_folder, "key"),
+        (no_signal, "stack signal"),
+        (a_signal_of_zero, "stack signal"),
+        (no_binding, "QTINTERBINDING"),
+        (no_daemon, "qtinterd"),
+        (a_broken_daemon, "qtinterd"),
+    ],
+)
+def test_a_remedy_works(runtime, monkeypatch, look, spoil, what):
+    before = look()
+    if before["qtinterd"]["status"] != "ok" and what == "qtinterd":
+        pytest.skip("qtinterd is not built: Qt 6 Network or msgpack-c was missing")
+    spoil(runtime, monkeypatch)
+    found = look()[what]
+    assert found["status"] in ("bad", "note")
+    assert found["remedy"]
+    after = look(found["remedy"])
+    assert {name: f["status"] for name, f in after.items()} == {
+        name: f["status"] for name, f in before.items()
+    }
+
+
+def test_who_listens_is_ended(runtime, look, monkeypatch):
+    path = str(runtime / "qtinterd.sock")
+    listener = subprocess.Popen(
+        [sys.executable, "-c", LISTENER, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert listener.stdout.readline() == "ready\n"
+        found = look()["running daemon"]
+        assert "does not answer in time" in found["text"]
+        assert found["remedy"] == f"kill -9 {listener.pid}"
+        assert look(found["remedy"])["running daemon"]["status"] == "ok"
+        assert listener.wait(60) == -9
+    finally:
+        listener.kill()
+        listener.communicate()
+
+
+def test_remedies_can_be_copied(runtime, without_trying, capsys):
+    runtime.chmod(0o755)
+    assert main(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    mended = lines.index("What mends it:")
+    assert f"  chmod 700 {runtime}    # runtime directory" in lines[mended:]
 
 
 # --- completion
