@@ -30,6 +30,7 @@ import weakref
 from typing import Any, Callable
 
 from . import _core
+from ._arguments import taking_all
 from .bindings import QtCore, binding_name
 
 IS_PYQT = binding_name.startswith("PyQt")
@@ -371,7 +372,7 @@ def _connect_receiver(
 def _connect_function(
     signal: Any, callback: Callable[..., Any], gone: Callable[[], Any]
 ) -> Link:
-    slot = functools.partial(callback)  # released with the connection
+    slot = taking_all(lambda args: callback(*args))  # released with the connection
     connection = connect_slot(signal, slot, _DIRECT_CONNECTION)
     if binding_name == "PySide2":  # connect() returns True
         disconnect = functools.partial(_disconnect_slot, signal, weakref.ref(slot))

@@ -18,6 +18,8 @@ import types
 import weakref
 from typing import Any, Callable, Hashable
 
+from ._arguments import taking_all
+
 __all__ = ("Relay", "relay_for")
 
 _ATTRIBUTE = "_qtinter_relays"
@@ -44,6 +46,14 @@ class _Relays(dict):  # type: ignore[type-arg]
 _homeless: dict[int, tuple[Any, _Relays]] = {}
 
 
+def _call_slot(args: tuple[Any, ...]) -> Any:
+    relay = args[0]
+    receiver = relay.receiver()
+    if receiver is None:
+        return None  # an emission that was on its way when the receiver died
+    return relay.run(receiver, *args[1:])
+
+
 class Relay:
     """Calls ``run(receiver, *args)`` for as long as the receiver lives.
 
@@ -59,11 +69,7 @@ class Relay:
         # Weak references to these wrappers, by id(): wrappers are equal to each other.
         self._wrappers: dict[int, Any] = {}
 
-    def slot(self, *args: Any) -> Any:
-        receiver = self.receiver()
-        if receiver is None:
-            return None  # an emission that was on its way when the receiver died
-        return self.run(receiver, *args)
+    slot = taking_all(_call_slot)
 
     def wrapper(self, name: str = "slot") -> Callable[..., Any]:
         """Returns the bound method to connect; holding it holds the receiver."""

@@ -9,6 +9,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar
 
 from . import _probe
+from ._arguments import taking_all
 from ._relay import Relay, relay_for, unbind
 
 if TYPE_CHECKING:
@@ -592,7 +593,7 @@ def _tagged_slot(slot: Any, value: Any) -> Callable[..., Any]:
     bound = unbind(slot)
     call = _delivering(value)
     if bound is None:
-        return lambda *args: call(slot, args)
+        return taking_all(lambda args: call(slot, args))
     receiver, function = bound
 
     def run(receiver: Any, *args: Any) -> None:

@@ -23,11 +23,11 @@ import logging
 import sys
 import threading
 import time
-import types
 import weakref
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from . import _core, _hosts, _probe
+from ._arguments import taking_all
 from ._relay import Relay, relay_for, relays_of, unbind
 from ._tasks import run_task
 
@@ -215,11 +215,7 @@ def _make_function(slot: _Slot, fn: Any) -> Callable[..., Any]:
         slot, slot.fn, slot.limit, slot.is_simple, slot.called, _copy, _live
     )
     slot.finished = call.finished
-    start = call.start
-
-    def wrapper(*args: Any) -> Any:
-        return start(args)
-
+    wrapper = taking_all(call.start)
     slot.wrapper = weakref.ref(wrapper)
     if fn is not None:
         functools.update_wrapper(wrapper, fn)
@@ -246,23 +242,26 @@ def _wrap_method(
     return wrapper
 
 
+def _call_method(args: tuple[Any, ...]) -> Any:
+    relay = args[0]
+    receiver = relay.receiver()
+    if receiver is None or (
+        relay._is_deleted is not None and relay._is_deleted(receiver)
+    ):
+        return None  # an emission that was on its way when the receiver died
+    return relay.run(receiver, *args[1:])
+
+
 class _MethodRelay(Relay):
     """Relay of an asyncslot."""
 
     slot_name = "slot"
+    slot = taking_all(_call_method)
 
     def __init__(self, receiver: Any, slot: _Slot) -> None:
         Relay.__init__(self, receiver, _make_function(slot, None))
         self.run_slot = slot
         self._is_deleted = _deletion_test(receiver)
-
-    def slot(self, *args: Any) -> Any:
-        receiver = self.receiver()
-        if receiver is None or (
-            self._is_deleted is not None and self._is_deleted(receiver)
-        ):
-            return None  # an emission that was on its way when the receiver died
-        return self.run(receiver, *args)
 
 
 def _new_relay(receiver: Any, function: Any, options: Any) -> Relay:
@@ -289,8 +288,8 @@ def _decorated_relay_class(name: str, decorations: Any) -> Any:
     if found is None:
         from .bindings import QtCore
 
-        code = _MethodRelay.slot
-        copy = types.FunctionType(code.__code__, code.__globals__, name)
+        copy = taking_all(_call_method)
+        copy.__name__ = name
         copy.__pyqtSignature__ = list(decorations)  # type: ignore[attr-defined]
 
         def __init__(self: Any, receiver: Any, slot: _Slot) -> None:
