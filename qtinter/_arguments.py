@@ -1,4 +1,4 @@
-"""Functions that take whatever a signal carries, and say so in a way PySide understands.
+"""Functions that take whatever a signal carries, and tell PySide how much that is.
 
 Qt has a signal such as ``clicked(bool checked = false)`` in two variants, with and
 without the argument.  PySide chooses by the code of the connected function: it is given
@@ -43,6 +43,8 @@ def taking_all(call: Callable[[tuple[Any, ...]], Any]) -> Callable[..., Any]:
             return call((_0,))
         if _2 is _N:
             return call((_0, _1))
+        if _3 is _N:
+            return call((_0, _1, _2))
         args = (_0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11)
         return call(tuple([arg for arg in args if arg is not _N]))
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+import struct
 import weakref
 from typing import Any, Callable
 
@@ -97,6 +98,15 @@ def describe_signal(signal: Any, sender: Any = None) -> str:
 # --- senders -------------------------------------------------------------------------
 
 
+_POINTER_SIZE = struct.calcsize("P")
+
+
+def _points_at_itself(address: int) -> bool:
+    """Whether the second pointer there leads to one whose second pointer leads back."""
+    private = _core._pointer_at(address + _POINTER_SIZE)
+    return private is not None and _core._pointer_at(private + _POINTER_SIZE) == address
+
+
 class _SenderFinder:
     """Finds the sender in a PyQt bound signal.
 
@@ -105,6 +115,9 @@ class _SenderFinder:
     signal, to the wrapper of the QObject and to the C++ object (the same from PyQt5 5.0
     to PyQt6 6.11).  That is verified on a live object before it is relied on; where it
     differs, no sender is found and users say ``sender=obj``.
+
+    A QObject and its private part point at each other (Qt 5 and 6), which ends when the
+    memory is freed or becomes something else's; that is verified, too.
     """
 
     def __init__(self) -> None:
@@ -116,6 +129,13 @@ class _SenderFinder:
             self._usable = _core._pointers_in(probe.destroyed, 1, 2) == expected
         except ValueError:  # it holds less
             self._usable = False
+        self._life_shows = self._usable and _points_at_itself(expected[1])
+
+    def is_gone(self, signal: Any) -> bool:
+        """Whether the C++ object has been deleted for sure."""
+        return self._life_shows and not _points_at_itself(
+            _core._pointers_in(signal, 1, 2)[1]
+        )
 
     def _learn_types(self) -> None:
         types = [QtCore.QObject]
@@ -160,10 +180,20 @@ def signal_sender(signal: Any) -> Any:
     """
     if not IS_PYQT or not isinstance(signal, BoundSignal):
         return None
-    sender = _sender_finder().find(signal)
+    finder = _sender_finder()
+    sender = finder.find(signal)
     if sender is not None:
         check_alive(sender, signal)
+    elif finder.is_gone(signal):
+        raise _deleted_error(signal)
     return sender
+
+
+def _deleted_error(signal: Any) -> RuntimeError:
+    return RuntimeError(
+        f"cannot connect to {describe_signal(signal)}: its sender has been deleted. "
+        "Keep the object alive for as long as its signals are waited for"
+    )
 
 
 def check_alive(sender: Any, signal: Any) -> None:
@@ -242,10 +272,7 @@ def connect_slot(signal: Any, slot: Any, *options: Any) -> Any:
         # PySide tells, but not of what.
         if not isinstance(signal, BoundSignal) or "deleted" not in str(exc):
             raise
-        raise RuntimeError(
-            f"cannot connect to {describe_signal(signal)}: its sender has been "
-            "deleted. Keep the object alive for as long as its signals are waited for"
-        ) from exc
+        raise _deleted_error(signal) from exc
 
 
 class SlotObject(QtCore.QObject):  # type: ignore[misc]
@@ -334,10 +361,11 @@ def connect(
     :param sender: the sender, for signals that do not reveal theirs.
     :raises RuntimeError: the sender has been deleted.
     """
-    if sender is not None:
-        check_alive(sender, signal)
+    found = signal_sender(signal)
+    if sender is None:
+        sender = found
     else:
-        sender = signal_sender(signal)
+        check_alive(sender, signal)
     if IS_PYQT or not isinstance(signal, BoundSignal) or not _releases_functions():
         return _connect_receiver(signal, callback, gone, sender)
     return _connect_function(signal, callback, gone)

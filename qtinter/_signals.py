@@ -536,7 +536,7 @@ class multisignal(Generic[_V]):
                 f"{{ok.clicked: True}}, but got {signal_map!r}"
             )
         self.signal_map = signal_map
-        # The senders are alive now; later PyQt cannot be asked without a risk.
+        # The senders are alive now; later others may have taken their place.
         self._senders = [_known_sender(signal) for signal in signal_map]
 
     def connect(self, slot: Callable[[_V, tuple[Any, ...]], Any]) -> None:
@@ -574,7 +574,9 @@ class multisignal(Generic[_V]):
         qt = _qt or _load_qt()
         for signal, sender in zip(self.signal_map, self._senders):
             qt.check_signal(signal, user)
-            if sender is not None:
+            if sender is None:
+                qt.signal_sender(signal)  # raises if that is gone
+            else:
                 alive = sender()
                 if alive is None or qt.is_deleted(alive):
                     raise RuntimeError(

@@ -1,4 +1,4 @@
-"""S8, S10, G2: signals whose arguments have defaults, as clicked(bool checked = false)."""
+"""S8, S10, G2: signals whose arguments have defaults, as clicked(bool = false)."""
 
 import asyncio
 import functools
@@ -22,7 +22,7 @@ def button(app, binding):
     version = tuple(map(int, getattr(package, "__version__", "9.9").split(".")[:2]))
     if binding == "PySide2" or (binding == "PySide6" and version < (6, 7)):
         pytest.skip(
-            f"{binding} {package.__version__} gives such an argument only to a function "
+            f"{binding} {package.__version__} gives such arguments only to functions "
             "with exactly as many parameters"
         )
     widgets = pytest.importorskip(
