@@ -64,7 +64,9 @@ class Program:
         await asyncio.sleep(0)
         self.button.clicked.emit(1)
         self.loop.add_reader(0, self.read)
-        print("ready", flush=True)
+        # Not here: who kills it then would find this task among the others.
+        done = asyncio.current_task().add_done_callback
+        done(lambda _: print("ready", flush=True))
 
     def read(self):
         for line in os.read(0, 4096).decode().splitlines():
