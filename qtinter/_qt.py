@@ -275,6 +275,19 @@ def connect_slot(signal: Any, slot: Any, *options: Any) -> Any:
         raise _deleted_error(signal) from exc
 
 
+def release_later(objects: list[Any]) -> None:
+    """Keeps objects alive until the events that are queued on this thread are over.
+
+    Only where it matters: elsewhere a queued emission holds what it will call, or is
+    dropped with it.
+    """
+    if binding_name != "PySide6" or not _releases_functions():
+        return
+    if QtCore.QAbstractEventDispatcher.instance() is None:
+        return  # no event will be delivered here any more
+    QtCore.QTimer.singleShot(0, functools.partial(objects.clear))
+
+
 class SlotObject(QtCore.QObject):  # type: ignore[misc]
     """A QObject that relays ``slot(*args)`` to a callback.
 

@@ -14,6 +14,9 @@ visible to the garbage collector, and is undone when the wrapper is dropped.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import sys
 import types
 import weakref
 from typing import Any, Callable, Hashable
@@ -29,7 +32,17 @@ class _Relays(dict):  # type: ignore[type-arg]
     """The relays of one object, stored in its __dict__.
 
     They are about this very object: a copy or a pickle of it starts without.
+
+    They outlive it by a round of Qt's events: PySide keeps no reference to the object
+    whose method is to be called by a queued emission, and would call into freed memory.
     """
+
+    def __del__(self) -> None:
+        if not self or sys.is_finalizing():
+            return
+        qt = sys.modules.get("qtinter._qt")
+        if qt is not None:
+            qt.release_later(list(self.values()))
 
     def __reduce__(self) -> Any:
         return _Relays, ()
@@ -130,7 +143,15 @@ def relay_for(receiver: Any, key: Hashable, make: Callable[[], Relay]) -> Any:
     # them that belongs to the original is not ours.
     if found is None or found.receiver() is not receiver:
         found = relays[key] = make()
+        _prepare_release()
     return found
+
+
+def _prepare_release() -> None:
+    """Loads what _Relays.__del__() needs: a finalizer is no place for that."""
+    if "PySide6.QtCore" in sys.modules and "qtinter._qt" not in sys.modules:
+        with contextlib.suppress(ImportError):  # it is not decided which binding counts
+            importlib.import_module("qtinter._qt")
 
 
 def unbind(method: Any) -> tuple[Any, Callable[..., Any]] | None:
