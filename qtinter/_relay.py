@@ -35,6 +35,7 @@ class _Relays(dict):  # type: ignore[type-arg]
 
     They outlive it by a round of Qt's events: PySide keeps no reference to the object
     whose method is to be called by a queued emission, and would call into freed memory.
+    What they would have called is let go at once, as a loop may hang on it.
     """
 
     def __del__(self) -> None:
@@ -42,7 +43,10 @@ class _Relays(dict):  # type: ignore[type-arg]
             return
         qt = sys.modules.get("qtinter._qt")
         if qt is not None:
-            qt.release_later(list(self.values()))
+            relays = [relay for relay in self.values() if isinstance(relay, Relay)]
+            for relay in relays:
+                relay.end()
+            qt.release_later(relays)
 
     def __reduce__(self) -> Any:
         return _Relays, ()
@@ -57,6 +61,10 @@ class _Relays(dict):  # type: ignore[type-arg]
 # Relays of objects without a __dict__ of their own: by id(), removed when the object
 # dies.  Holding the wrapper does not keep such an object alive.
 _homeless: dict[int, tuple[Any, _Relays]] = {}
+
+
+def _nothing(*_: Any) -> None:
+    """What is left to do when the receiver is gone."""
 
 
 def _call_slot(args: tuple[Any, ...]) -> Any:
@@ -83,6 +91,10 @@ class Relay:
         self._wrappers: dict[int, Any] = {}
 
     slot = taking_all(_call_slot)
+
+    def end(self) -> None:
+        """Lets go of what it calls: the receiver is gone."""
+        self.run = _nothing
 
     def wrapper(self, name: str = "slot") -> Callable[..., Any]:
         """Returns the bound method to connect; holding it holds the receiver."""

@@ -260,8 +260,12 @@ class _MethodRelay(Relay):
 
     def __init__(self, receiver: Any, slot: _Slot) -> None:
         Relay.__init__(self, receiver, _make_function(slot, None))
-        self.run_slot = slot
+        self.run_slot: _Slot | None = slot
         self._is_deleted = _deletion_test(receiver)
+
+    def end(self) -> None:
+        Relay.end(self)
+        self.run_slot = None
 
 
 def _new_relay(receiver: Any, function: Any, options: Any) -> Relay:

@@ -1,8 +1,8 @@
 """The object that a bound signal belongs to, also where the binding does not tell.
 
 PySide's signals do not offer their object, but its library has a function that gives it
-to PySide's other modules, ``PySide::Signal::getObject()``.  It is called through ctypes,
-and only if it has given the right answer for a signal whose object is known: whether it
+to PySide's other modules, ``PySide::Signal::getObject()``.  It is called by ctypes, and
+only if it has given the right answer for a signal whose object is known: whether it
 gives a reference away has changed between the versions, too.
 """
 
