@@ -214,6 +214,7 @@ def _make_function(slot: _Slot, fn: Any) -> Callable[..., Any]:
     call = _core.SlotCall(
         slot, slot.fn, slot.limit, slot.is_simple, slot.called, _copy, _live
     )
+    slot.started = call.start
     slot.finished = call.finished
     wrapper = taking_all(call.start)
     slot.wrapper = weakref.ref(wrapper)
@@ -249,7 +250,7 @@ def _call_method(args: tuple[Any, ...]) -> Any:
         relay._is_deleted is not None and relay._is_deleted(receiver)
     ):
         return None  # an emission that was on its way when the receiver died
-    return relay.run(receiver, *args[1:])
+    return relay.start((receiver, *args[1:]))
 
 
 class _MethodRelay(Relay):
@@ -261,11 +262,12 @@ class _MethodRelay(Relay):
     def __init__(self, receiver: Any, slot: _Slot) -> None:
         Relay.__init__(self, receiver, _make_function(slot, None))
         self.run_slot: _Slot | None = slot
+        self.start: Any = slot.started  # what run() does, with a tuple
         self._is_deleted = _deletion_test(receiver)
 
     def end(self) -> None:
         Relay.end(self)
-        self.run_slot = None
+        self.run_slot = self.start = None
 
 
 def _new_relay(receiver: Any, function: Any, options: Any) -> Relay:
@@ -465,6 +467,7 @@ class _Slot:
         self.home = _running_home()
         self.wrapper: Any = None
         self.group = _Group()
+        self.started: Any = None  # an emission: starts an invocation; takes a tuple
         self.finished: Any = None  # the done callback of an invocation
         self.made_at = _line_of_user()
         self.is_simple = (
