@@ -170,7 +170,7 @@ def _is_forkserver() -> bool:
     frame = sys._getframe() if "multiprocessing.forkserver" in sys.modules else None
     while frame is not None:
         if frame.f_globals.get("__name__") == "multiprocessing.forkserver":
-            return frame.f_code.co_name == "main"  # a child is in a function under it
+            return frame.f_code.co_name != "_serve_one"  # which a child runs
         frame = frame.f_back
     return False
 
