@@ -596,6 +596,7 @@ def _link_in_html(test: Test, report: Any) -> None:
     path = config.getoption("htmlpath", None)
     if not path or not config.pluginmanager.hasplugin("html"):
         return
+    import pytest_html
     from pytest_html import extras
 
     page = os.path.join(test.folder, "trace.html")
@@ -603,7 +604,9 @@ def _link_in_html(test: Test, report: Any) -> None:
     start = os.path.dirname(os.path.join(config.invocation_params.dir, path))
     target = pathlib.PurePath(os.path.relpath(there, start)).as_posix()
     link = extras.url(urllib.parse.quote(target), name="loop trace")
-    report.extras = [*getattr(report, "extras", []), link]
+    # Renamed in pytest-html 4; for Python 3.7 there is 3.2.
+    name = "extra" if pytest_html.__version__.startswith(("2.", "3.")) else "extras"
+    setattr(report, name, [*getattr(report, name, []), link])
 
 
 def _margin(seconds: float) -> float:

@@ -500,6 +500,7 @@ def test_what_others_set_is_seen(run):
     run(main())
 
 
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="sys.unraisablehook is of 3.8")
 @pytest.mark.parametrize("kind", ["asyncio", "qtinter"])
 def test_a_transport_that_could_not_be_made_says_nothing_more(app, monkeypatch, kind):
     classes = {
