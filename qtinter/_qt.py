@@ -404,7 +404,15 @@ def _connect_receiver(
     signal: Any, callback: Callable[..., Any], gone: Callable[[], Any], sender: Any
 ) -> Link:
     receiver = _receiver_class(signal)(callback, gone)
-    connect_slot(signal, receiver.slot)
+    try:
+        connect_slot(signal, receiver.slot)
+    except TypeError:
+        if not IS_PYQT:
+            raise
+        # PyQt5 takes a type such as QVector<int> in a slot, once something has
+        # registered it with Qt, for another one than in the signal.
+        receiver = _make_receiver_class("*")(callback, gone)
+        connect_slot(signal, receiver.slot)
     if sender is not None:
         sender.destroyed.connect(receiver.gone)
     return Link(receiver)

@@ -79,6 +79,22 @@ def test_lent_arguments_are_copied(run, qt):
     run(main())
 
 
+def test_a_type_that_a_slot_cannot_name(run, qt, emitter, monkeypatch):
+    """PyQt5 may name QVector<int> differently in signal and slot."""
+    from qtinter import _qt
+
+    if not qt.is_pyqt:
+        pytest.skip("only PyQt has decorated slots")
+    wrong = _qt._make_receiver_class("QString")
+    monkeypatch.setattr(_qt, "_class_for_signature", lambda signature: wrong)
+
+    async def main():
+        soon(emitter.one.emit, 5)
+        assert await asyncsignal(emitter.one) == 5
+
+    run(main())
+
+
 def test_copy_signal_arguments(qt):
     """V2: QObjects and Python objects as they are, values of Qt copied in PyQt."""
     from qtinter._qt import copy_signal_arguments
