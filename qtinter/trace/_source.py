@@ -190,17 +190,29 @@ class TraceSource(Source):
         self.gaps = []
         self.notes = []
         self.problems = list(self._reader.problems)
+        before: tuple[int, int] | None = None  # number after the last record; its time
         for index, (_, t0, t1, first, n, *_) in enumerate(self._reader.chunks):
+            gaps: list[Gap] = []
+            if before is not None and first < before[0]:
+                continue  # it is there twice, as one of the problems says
             try:
                 chunk = self._reader.read(index)
             except ValueError as exc:
                 self.problems.append(str(exc))
-                self.gaps.append(Gap(first, n, "damaged", t0, t1))
-                continue
-            self._chunks.append((index, t0, t1))
-            self.entries.update((ident, value) for ident, _, value in chunk["entries"])
-            self.gaps.extend(Gap(*gap) for gap in chunk["gaps"])
-            self.notes.extend(Note(*note) for note in chunk["notes"])
+                gaps.append(Gap(first, n, "damaged", t0, t1))
+            else:
+                self._chunks.append((index, t0, t1))
+                self.entries.update((key, value) for key, _, value in chunk["entries"])
+                gaps.extend(Gap(*gap) for gap in chunk["gaps"])
+                self.notes.extend(Note(*note) for note in chunk["notes"])
+            known = min((gap.first for gap in gaps), default=first)
+            if before is not None and known > before[0]:
+                # Chunks in between that are not there at all.
+                number, ts = before
+                until = max(ts, t0)
+                self.gaps.append(Gap(number, known - number, "damaged", ts, until))
+            self.gaps.extend(gaps)
+            before = first + n, t1
         chunks = self._reader.chunks
         begin = min((t0 for _, t0, *_ in chunks), default=None)
         self.info.setdefault("mono0", begin or 0)
