@@ -163,6 +163,19 @@ qi_type_module_state(PyTypeObject *type)
 #endif
 }
 
+/* Whether the exception that is set ends the run of a loop, instead of being reported:
+   what asyncio of the running Python lets out of a callback. */
+static inline int
+qi_exception_ends_run(void)
+{
+#if PY_VERSION_HEX >= 0x03080000
+    return PyErr_ExceptionMatches(PyExc_SystemExit)
+           || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+#else
+    return !PyErr_ExceptionMatches(PyExc_Exception);
+#endif
+}
+
 /* Takes the current exception: a new reference to the exception object with its
    traceback set, NULL when there is none.  3.12 has it as one call. */
 static inline PyObject *

@@ -180,8 +180,7 @@ qi_loop_kick(LoopObject *self)
 int
 qi_loop_report_callback(LoopObject *self, PyObject *handle)
 {
-    if (PyErr_ExceptionMatches(PyExc_SystemExit)
-        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+    if (qi_exception_ends_run()) {
         return -1;
     }
     PyObject *exc = qi_take_exception();
@@ -192,8 +191,7 @@ qi_loop_report_callback(LoopObject *self, PyObject *handle)
         Py_DECREF(r);
         return 0;
     }
-    if (PyErr_ExceptionMatches(PyExc_SystemExit)
-        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+    if (qi_exception_ends_run()) {
         return -1;
     }
     PyErr_WriteUnraisable(handle);

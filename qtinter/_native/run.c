@@ -476,8 +476,7 @@ run_modal(LoopObject *self)
         Py_DECREF(r);
         return 0;
     }
-    if (PyErr_ExceptionMatches(PyExc_SystemExit)
-        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+    if (qi_exception_ends_run()) {
         return -1;
     }
     PyObject *exc = qi_take_exception();

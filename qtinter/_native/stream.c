@@ -141,8 +141,7 @@ have_buffer(qi_state *st)
 static PyObject *
 fail(const qi_state *st, PyObject *transport, const char *message)
 {
-    if (PyErr_ExceptionMatches(PyExc_SystemExit)
-        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+    if (qi_exception_ends_run()) {
         return NULL;
     }
     PyObject *exc = qi_take_exception();

@@ -287,3 +287,27 @@ def test_an_interrupt_leaves_the_loop_usable(loop, mode, kind):
     drive(loop, mode)
     assert ran == ["next run"]
     assert loop.mode is not QiLoopMode.OWNER or mode == "nested"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_exception_that_is_none_is_treated_as_asyncio_does(loop, mode):
+    """Reported from Python 3.8 on; before, it ends the run."""
+
+    class Unusual(BaseException):
+        pass
+
+    def fail():
+        raise Unusual
+
+    reported = []
+    loop.set_exception_handler(lambda loop, context: reported.append(context))
+    loop.call_soon(fail)
+    loop.call_soon(loop.stop)
+    if sys.version_info >= (3, 8):
+        drive(loop, mode)
+        assert type(reported.pop()["exception"]) is Unusual
+    else:
+        with pytest.raises(Unusual):
+            drive(loop, mode)
+        drive(loop, mode)
+    assert reported == []
