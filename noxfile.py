@@ -8,7 +8,8 @@ finds the interpreters, chooses sessions, and prints the table of their results.
 
 A cell has a virtual environment with the binding's wheels, and qtinter as a wheel that
 is built once for each Python.  Environments and wheels are kept for the next run.  A
-cell of a Python that only the Debian sid tree has runs there, with Debian's bindings.
+cell of a Python that only the Debian sid tree has runs there, with Debian's bindings;
+one of the Python "system" has the interpreter and the binding of the system's packages.
 """
 
 import argparse
@@ -28,6 +29,13 @@ import matrix_cells as cells
 nox.options.sessions = ["cell"]
 
 SID_TREE = str(cells.ROOT / "tests" / "tools" / "debian-sid.sh")
+SYSTEM_PYTHON = "/usr/bin/python3"
+SYSTEM_PACKAGES = {  # of Debian and Ubuntu
+    "PyQt6": ("python3-pyqt6", "python3-pyqt6.qtquick"),
+    "PyQt5": ("python3-pyqt5", "python3-pyqt5.qtquick"),
+    "PySide2": ("python3-pyside2.qtqml", "python3-pyside2.qtwidgets"),
+    "PySide6": ("python3-pyside6.qtqml", "python3-pyside6.qtwidgets"),
+}
 PARAMETERS = [nox.param(binding, id=binding) for binding in cells.BINDINGS]
 
 # What a wheel is made of; anything newer than the wheel makes a new one.
@@ -87,6 +95,14 @@ class Here:
         lines = [line for line in lines if line] or ["it printed nothing"]
         errors = [line for line in lines if line.lower().startswith("error:")]
         return f"{errors[-1] if errors else lines[-1]}"
+
+
+class System(Here):
+    """Runs a cell's commands with the Python that the system's packages belong to."""
+
+    def __init__(self, session, python, binding):
+        super().__init__(session, python, binding)
+        self.python = self.path(self.folder / "venv" / "bin" / "python")
 
 
 class Sid(Here):
@@ -161,14 +177,60 @@ def install_wheels(place, binding):
         )
     except nox.command.CommandFailed:
         raise Unavailable(f"pip: {place.why('binding')}") from None
+    install_requirements(place)
+    install_qtinter(place, wheel)
+
+
+def install_requirements(place):
+    install = (place.python, "-m", "pip", "install", "--quiet")
     try:
         place.run("requirements", *install, *test_requirements())
     except nox.command.CommandFailed:
         reason = place.why("requirements")
         raise Broken(f"what the tests need is missing: {reason}") from None
+
+
+def install_qtinter(place, wheel):
+    install = (place.python, "-m", "pip", "install", "--quiet")
     # The version stays the same while qtinter is developed.
     again = ("--no-deps", "--no-index", "--force-reinstall")
     place.run("qtinter", *install, *again, place.path(wheel))
+
+
+def find_packaged(place, interpreter, binding, where):
+    """Fails unless the interpreter is there and imports the binding."""
+    try:
+        place.run("interpreter", interpreter, "--version")
+        place.run("binding", interpreter, "-c", f"import {binding}.QtCore")
+    except nox.command.CommandFailed:
+        name = "binding" if (place.logs / "binding.log").exists() else "interpreter"
+        raise Unavailable(f"not {where}: {place.why(name)}") from None
+
+
+def make_environment(place, interpreter):
+    """A virtual environment that sees the packages of the interpreter."""
+    folder = place.folder / "venv"
+    if not (folder / "bin" / "pip").exists():
+        venv = ("-m", "venv", "--system-site-packages", place.path(folder))
+        place.run("venv", interpreter, *venv)
+
+
+def install_in_system(place, binding):
+    """qtinter from a wheel, the binding from the system, the tests' needs from pip."""
+    if os.access("/usr/bin/apt-get", os.X_OK) and os.geteuid() == 0:
+        install = ("apt-get", "install", "-y", "--no-install-recommends")
+        try:
+            place.run("packages", *install, "python3-venv", *SYSTEM_PACKAGES[binding])
+        except nox.command.CommandFailed:
+            # A distribution without the binding; the import below tells.
+            place.session.warn(f"apt-get: {place.why('packages')}")
+    find_packaged(place, SYSTEM_PYTHON, binding, "among the system's packages")
+    make_environment(place, SYSTEM_PYTHON)
+    install = (place.python, "-m", "pip", "install", "--quiet")
+    place.run("pip", *install, "--upgrade", "pip>=23.1")
+    wheel = built_wheel(place)
+    install_requirements(place)
+    install_qtinter(place, wheel)
 
 
 def install_in_sid(place, python, binding):
@@ -178,21 +240,10 @@ def install_in_sid(place, python, binding):
     except nox.command.CommandFailed:
         raise Unavailable("the Debian sid tree could not be made") from None
     interpreter = "/usr/bin/python" + python
-    try:
-        place.run("interpreter", interpreter, "--version")
-        place.run("binding", interpreter, "-c", f"import {binding}.QtCore")
-    except nox.command.CommandFailed:
-        name = "binding" if (place.logs / "binding.log").exists() else "interpreter"
-        raise Unavailable(f"not in Debian sid: {place.why(name)}") from None
-    if not (place.folder / "venv" / "bin" / "pip").exists():
-        venv = place.path(place.folder / "venv")
-        place.run("venv", interpreter, "-m", "venv", "--system-site-packages", venv)
+    find_packaged(place, interpreter, binding, "in Debian sid")
+    make_environment(place, interpreter)
     wheel = built_wheel(place, "--no-build-isolation", "--no-index")
-    again = ("--no-deps", "--no-index", "--force-reinstall")
-    place.run(
-        "qtinter",
-        *(place.python, "-m", "pip", "install", "-q", *again, place.path(wheel)),
-    )
+    install_qtinter(place, wheel)
 
 
 # --- running a cell -------------------------------------------------------------------
@@ -268,3 +319,11 @@ def sid(session, version, binding):
     """A binding and an interpreter of Debian sid."""
     place = Sid(session, version, binding)
     run_cells(place, version, binding, lambda: install_in_sid(place, version, binding))
+
+
+@nox.session(python=False)
+@nox.parametrize("binding", PARAMETERS)
+def system(session, binding):
+    """The interpreter and a binding of this machine's packages."""
+    place = System(session, cells.SYSTEM, binding)
+    run_cells(place, cells.SYSTEM, binding, lambda: install_in_system(place, binding))

@@ -93,11 +93,14 @@ def choose_sessions(pythons, bindings, hosts):
 
     Cells of a version without any interpreter get their outcome here.
     """
-    found = {version: find_interpreter(version) for version in pythons}
+    versions = [version for version in pythons if version != cells.SYSTEM]
+    found = {version: find_interpreter(version) for version in versions}
     names = []
     for version in pythons:
         for binding in bindings:
-            if found[version] is not None:
+            if version == cells.SYSTEM:
+                names.append(f"system({binding})")
+            elif found[version] is not None:
                 names.append(f"cell-{version}({binding})")
             elif version in cells.SID_PYTHONS:
                 names.append(f"sid({version}, {binding})")
@@ -243,9 +246,8 @@ def markdown(results):
         if not row:
             continue
         full = {o["python"] for o in row.values() if "python" in o}
-        sid = any("sid" in o.get("system", "") for o in row.values())
         name = ", ".join(sorted(full)) or python
-        columns = [f"{name} (sid)" if sid else name]
+        columns = [f"{name}{origin(python, row)}"]
         for binding in cells.BINDINGS:
             hosts = {host: row.get((python, binding, host)) for host in cells.HOSTS}
             columns.append(markdown_cell(hosts, notes))
@@ -253,6 +255,14 @@ def markdown(results):
     lines.append("")
     lines += [f"({i}) {text}  " for i, text in enumerate(notes.texts, 1)]
     return "\n".join([*lines, "", *provenance(results), ""])
+
+
+def origin(python, row):
+    """Where a row's Python and bindings are from, unless they are from the index."""
+    systems = {o["system"] for o in row.values() if "system" in o}
+    if python == cells.SYSTEM:
+        return f" (packages of {', '.join(sorted(systems)) or 'the system'})"
+    return " (sid)" if any("sid" in system for system in systems) else ""
 
 
 def provenance(results):

@@ -1,6 +1,6 @@
 """The cells of the test matrix and what is known of them, for nox and ./dev matrix.
 
-A cell is one Python version, binding and host.  Its outcome is a dict, kept as JSON in
+A cell is one Python, binding and host.  Its outcome is a dict, kept as JSON in
 build/matrix/results, with either
 
     unavailable   why there is nothing to test: no interpreter, no wheel of the binding
@@ -21,7 +21,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "matrix"
 
-PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+# Python and bindings as packages of this machine's system, not wheels from the index.
+SYSTEM = "system"
+PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", SYSTEM)
 # Tested in a Debian sid tree if this machine has no interpreter of its own.
 SID_PYTHONS = ("3.14", "3.15")
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
