@@ -296,27 +296,29 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         self._check_running()
         self._read_limits()
         self._sigint_pending = False
-        self._thread_id = threading.get_ident()
         self._asyncgen_hooks_before = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(
-            firstiter=self._asyncgen_firstiter_hook,
-            finalizer=self._asyncgen_finalizer_hook,
-        )
-        self._set_coroutine_origin_tracking(self._debug)
-        events._set_running_loop(self)
         try:
+            self._thread_id = threading.get_ident()
+            sys.set_asyncgen_hooks(
+                firstiter=self._asyncgen_firstiter_hook,
+                finalizer=self._asyncgen_finalizer_hook,
+            )
+            self._set_coroutine_origin_tracking(self._debug)
+            events._set_running_loop(self)
             self._take_signals()
         except BaseException:
             self._run_forever_cleanup()
             raise
 
     def _run_forever_cleanup(self) -> None:
-        self._give_signals_back()
-        self._stopping = False
-        self._thread_id = None
-        events._set_running_loop(None)
-        self._set_coroutine_origin_tracking(False)
-        sys.set_asyncgen_hooks(*self._asyncgen_hooks_before)
+        try:
+            self._give_signals_back()
+        finally:  # not running any more, whatever became of the signals
+            self._stopping = False
+            self._thread_id = None
+            events._set_running_loop(None)
+            self._set_coroutine_origin_tracking(False)
+            sys.set_asyncgen_hooks(*self._asyncgen_hooks_before)
 
     # Ctrl+C in a slot waits for a turn, and the run may end without another one.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import importlib.util
 import inspect
 import logging
 import socket
@@ -300,6 +301,15 @@ def test_a_long_chain_of_handles_is_released(run_isolated):
 def test_queues_survive_callbacks_from_the_collector(run_isolated):
     """Finalizers call call_soon() while _ready and _scheduled are handed out."""
     result = run_isolated("handle_abuse.py", "collector")
+    assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("_testcapi") is None,
+    reason="CPython came without _testcapi",
+)
+def test_any_allocation_may_fail(run_isolated):
+    result = run_isolated("no_memory.py", timeout=120)
     assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
 
 
