@@ -30,11 +30,17 @@ nox.options.sessions = ["cell"]
 
 SID_TREE = str(cells.ROOT / "tests" / "tools" / "debian-sid.sh")
 SYSTEM_PYTHON = "/usr/bin/python3"
+QML6 = (
+    "qml6-module-qtqml",
+    "qml6-module-qtqml-models",
+    "qml6-module-qtqml-workerscript",
+)
+QML5 = ("qml-module-qtqml",)
 SYSTEM_PACKAGES = {  # of Debian and Ubuntu
-    "PyQt6": ("python3-pyqt6", "python3-pyqt6.qtquick"),
-    "PyQt5": ("python3-pyqt5", "python3-pyqt5.qtquick"),
-    "PySide2": ("python3-pyside2.qtqml", "python3-pyside2.qtwidgets"),
-    "PySide6": ("python3-pyside6.qtqml", "python3-pyside6.qtwidgets"),
+    "PyQt6": ("python3-pyqt6", "python3-pyqt6.qtquick", *QML6),
+    "PyQt5": ("python3-pyqt5", "python3-pyqt5.qtquick", *QML5),
+    "PySide2": ("python3-pyside2.qtqml", "python3-pyside2.qtwidgets", *QML5),
+    "PySide6": ("python3-pyside6.qtqml", "python3-pyside6.qtwidgets", *QML6),
 }
 PARAMETERS = [nox.param(binding, id=binding) for binding in cells.BINDINGS]
 
