@@ -14,6 +14,7 @@
  */
 #include "client_internal.h"
 
+#include "leftovers.h"
 #include "qi_utf8.h"
 
 #include <errno.h>
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -423,15 +423,18 @@ create_file(qi_client *c, const struct qi_segment_header *h)
             return QI_E_INVALID;
         }
         c->fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (c->fd >= 0) {
-            /* Whoever clears away what is left sees that this is in use, also from where
-               the process has another number (a container). */
-            (void)flock(c->fd, LOCK_SH | LOCK_NB);
+        if (c->fd < 0) {
+            if (errno != EEXIST) {
+                break;
+            }
+            continue;
+        }
+        if (qi_leftovers_hold(c->fd)) {
             return QI_OK;
         }
-        if (errno != EEXIST) {
-            break;
-        }
+        (void)close(c->fd); /* taken for one that was left, before it was held */
+        c->fd = -1;
+        errno = EEXIST;
     }
     qi_client_set_error("%s: %s", c->path, strerror(errno));
     return QI_E_OS;
@@ -487,9 +490,12 @@ map_file(qi_client *c, const struct qi_segment_header *h)
 int
 qi_segment_make(qi_client *c, const struct qi_client_options *options)
 {
+    static const struct qi_leftover_limits limits = QI_LEFTOVER_LIMITS;
     struct qi_segment_header h;
     int r;
 
+    /* A daemon may never come, and a program that dies often would fill the disk. */
+    (void)qi_leftovers_remove(c->directory, &limits);
     memset(&h, 0, sizeof(h));
     r = lay_out(&h, options->ring_count);
     if (r < 0) {

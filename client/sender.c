@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@
 #define STACK_SIZE (512u * 1024u)
 #define FRAMES_PER_TURN 64
 #define MIN_STALL_CHECK_MS 10
+#define TOUCH_MS 60000
 #define LOOK_MS 25 /* as often as is usual for stalls: no wake-ups more */
 
 int64_t
@@ -92,6 +94,9 @@ back_off(int64_t *delay, int64_t most)
 static void
 lose(struct qi_sender *s)
 {
+    if (state_of(s) == QI_ONLINE) {
+        s->refused_ms = s->times.refused_first_ms;
+    }
     close_socket(s);
     s->next_try = back_off(&s->retry_ms, s->times.retry_max_ms);
 }
@@ -530,6 +535,19 @@ say_goodbye(struct qi_sender *s)
     }
 }
 
+/* The time of the file says when the process was last seen alive.  Stores to a mapping do
+   not change it on every file system. */
+static void
+touch_file(struct qi_sender *s)
+{
+    int64_t now = qi_sender_now_ms();
+
+    if (now >= s->next_touch) {
+        s->next_touch = now + TOUCH_MS;
+        (void)futimens(s->client->fd, NULL);
+    }
+}
+
 static void *
 run(void *argument)
 {
@@ -538,6 +556,7 @@ run(void *argument)
 
     while (!QI_LOAD_ACQUIRE(s->stop)) {
         QI_ADD(s->client->header->heartbeat, 1);
+        touch_file(s);
         work(s, &again);
         wait_and_receive(s, again);
     }

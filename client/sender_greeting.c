@@ -146,7 +146,6 @@ qi_sender_on_welcome(struct qi_sender *s, const struct qi_frame *frame)
         return;
     }
     s->retry_ms = s->times.retry_first_ms;
-    s->refused_ms = s->times.refused_first_ms;
     s->process_is_due = 1;
     s->hz = 0;
     s->stall_ms = 0;

@@ -87,6 +87,7 @@ struct qi_sender {
     int with_records, process_is_due, writable;
     int64_t stall_ms;
     int64_t next_try, deadline, next_round, next_stall_check; /* ms, monotonic */
+    int64_t next_touch;           /* ms: of the segment's file */
     int64_t next_look, last_look; /* ms: at how much of the ring is new */
     uint64_t last_head;           /* what was seen then */
     int64_t retry_ms, refused_ms; /* the next back-off */

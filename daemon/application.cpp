@@ -632,7 +632,7 @@ void
 Application::decideCause()
 {
     if (isKnown() && m_cause == "lost") {
-        if (!processRuns(m_pid, m_start)) {
+        if (!qi_runtime_process_runs(m_pid, m_start)) {
             m_cause = "died";
             if (m_recorder && segmentIsOurs()) {
                 m_recorder->putSegment(m_segment);

@@ -2,11 +2,6 @@
 
 #include "runtime.h"
 
-#include <cerrno>
-#include <csignal>
-#include <cstdio>
-#include <cstring>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,43 +27,11 @@ peerOf(int fd)
     return identity;
 }
 
-// The letter of proc(5): R, S, Z and so on; 0 where there is no /proc or no process.
-static char
-stateOf(uint64_t pid)
-{
-    char path[64];
-    char line[512];
-    std::snprintf(path, sizeof(path), "/proc/%llu/stat",
-                  static_cast<unsigned long long>(pid));
-    int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return 0;
-    }
-    ssize_t n = ::read(fd, line, sizeof(line) - 1);
-    ::close(fd);
-    line[n > 0 ? n : 0] = '\0';
-    const char *end = std::strrchr(line, ')'); // the name may hold parentheses itself
-    return end != nullptr && end[1] == ' ' ? end[2] : char(0);
-}
-
 bool
 processIsStopped(uint64_t pid)
 {
-    char state = stateOf(pid);
+    char state = qi_runtime_process_state(pid);
     return state == 'T' || state == 't';
-}
-
-bool
-processRuns(uint64_t pid, uint64_t start)
-{
-    if (pid == 0 || pid > INT32_MAX || (::kill(pid_t(pid), 0) < 0 && errno == ESRCH)) {
-        return false;
-    }
-    char state = stateOf(pid);
-    if (state == 'Z' || state == 'X') {
-        return false;
-    }
-    return start == 0 || state == 0 || qi_runtime_start_time(pid) == start;
 }
 
 } // namespace qi

@@ -18,10 +18,6 @@ PeerIdentity peerOf(int fd);
 // Is it stopped, by SIGSTOP or a debugger?  False where there is no /proc.
 bool processIsStopped(uint64_t pid);
 
-// Is the process that had this start time still there, and more than a zombie?
-// start 0: unknown, any process of that pid will do.
-bool processRuns(uint64_t pid, uint64_t start);
-
 } // namespace qi
 
 #endif

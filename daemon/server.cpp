@@ -1,7 +1,7 @@
 #include "server.hpp"
 
 #include "frame.hpp"
-#include "leftovers.hpp"
+#include "leftovers.h"
 #include "log.hpp"
 #include "process.hpp"
 #include "runtime.h"
@@ -98,8 +98,9 @@ Server::listen(QByteArray *error, bool *running)
 void
 Server::clearAway()
 {
-    if (int n = removeLeftovers(m_options.directory)) {
-        qCInfo(logServer, "%d old segments removed", n);
+    static const qi_leftover_limits limits = QI_LEFTOVER_LIMITS;
+    if (size_t n = qi_leftovers_remove(m_options.directory.constData(), &limits)) {
+        qCInfo(logServer, "%zu old segments removed", n);
     }
 }
 

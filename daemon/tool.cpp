@@ -1,7 +1,7 @@
 #include "tool.hpp"
 
 #include "frame.hpp"
-#include "leftovers.hpp"
+#include "leftovers.h"
 #include "server.hpp"
 #include "text.hpp"
 
@@ -41,7 +41,7 @@ encodeUp(Frame &frame, const Application *application, uint32_t more)
 
 // What a segment says of its process is as good as what a process says of itself.
 void
-encodeLeftover(Frame &frame, const Leftover &leftover)
+encodeLeftover(Frame &frame, const qi_leftover &leftover, const QByteArray &path)
 {
     const qi_segment_header &header = leftover.header;
     qi_encode_map(*frame, 5);
@@ -51,7 +51,7 @@ encodeLeftover(Frame &frame, const Leftover &leftover)
     frame.number(QI_KEY_PROCESS_pid, header.pid)
         .number(QI_KEY_PROCESS_start, header.start_time)
         .text(QI_KEY_PROCESS_name, cleanText(header.name))
-        .text(QI_KEY_PROCESS_segment, leftover.path)
+        .text(QI_KEY_PROCESS_segment, path)
         .signedNumber(QI_KEY_PROCESS_mono0, header.mono0)
         .signedNumber(QI_KEY_PROCESS_wall0, header.wall0)
         .number(QI_KEY_PROCESS_level, header.level)
@@ -234,7 +234,12 @@ Tool::list(uint32_t seq)
 void
 Tool::crashes(uint32_t seq)
 {
-    const auto leftovers = findLeftovers(m_server->directory(), KeptLeftovers);
+    std::vector<qi_leftover> leftovers(QI_LEFTOVERS_FILES);
+    leftovers.resize(qi_leftovers_find(m_server->directory().constData(),
+                                       leftovers.data(), leftovers.size()));
+    auto pathOf = [this](const qi_leftover &leftover) {
+        return m_server->directory() + '/' + leftover.name;
+    };
     Frame frame(QI_MSG_RESULT, seq, 2);
     frame.flag(QI_KEY_RESULT_ok, true);
     qi_encode_key(*frame, QI_KEY_RESULT_value);
@@ -247,8 +252,8 @@ Tool::crashes(uint32_t seq)
             continue;
         }
         auto its = std::find_if(leftovers.begin(), leftovers.end(),
-                                [application](const Leftover &leftover) {
-                                    return leftover.path == application->segment();
+                                [application, &pathOf](const qi_leftover &leftover) {
+                                    return pathOf(leftover) == application->segment();
                                 });
         bool dated = its != leftovers.end();
         encodeUp(frame, application, dated ? 2 : 1);
@@ -259,10 +264,10 @@ Tool::crashes(uint32_t seq)
         told.insert(application->segment());
         n++;
     }
-    for (const Leftover &leftover : leftovers) {
-        if (frame.size() <= MaxList && !told.contains(leftover.path)
-            && !leftover.header.closed) {
-            encodeLeftover(frame, leftover);
+    for (const qi_leftover &leftover : leftovers) {
+        QByteArray path = pathOf(leftover);
+        if (frame.size() <= MaxList && !told.contains(path) && !leftover.header.closed) {
+            encodeLeftover(frame, leftover, path);
             n++;
         }
     }

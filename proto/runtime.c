@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,34 +192,70 @@ qi_runtime_key(const char *directory, int create, uint8_t ret_key[QI_KEY_SIZE])
     return QI_RUNTIME_E_KEY;
 }
 
-uint64_t
-qi_runtime_start_time(uint64_t pid)
+/* Reads /proc/PID/stat and returns what follows the program's name; NULL if there is
+   none.  Field 2 is the name in parentheses and may hold anything, parentheses too: the
+   last one counts (proc(5)). */
+static char *
+process_fields(uint64_t pid, char *line, size_t size)
 {
     char path[64];
-    char line[1024];
-    unsigned long long start = 0;
     ssize_t n;
     int fd;
 
     (void)snprintf(path, sizeof(path), "/proc/%llu/stat", (unsigned long long)pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return 0;
+        return NULL;
     }
-    n = read(fd, line, sizeof(line) - 1);
+    n = read(fd, line, size - 1);
     (void)close(fd);
-    if (n <= 0) {
+    line[n > 0 ? n : 0] = '\0';
+    char *end = strrchr(line, ')');
+    return end != NULL && end[1] == ' ' ? end + 1 : NULL;
+}
+
+static uint64_t
+start_time_in(const char *fields)
+{
+    unsigned long long start = 0;
+
+    for (int field = 3; fields != NULL && field < 22; field++) {
+        fields = strchr(fields + 1, ' ');
+    }
+    return fields != NULL && sscanf(fields, " %llu", &start) == 1 ? start : 0;
+}
+
+uint64_t
+qi_runtime_start_time(uint64_t pid)
+{
+    char line[1024];
+
+    return start_time_in(process_fields(pid, line, sizeof(line)));
+}
+
+char
+qi_runtime_process_state(uint64_t pid)
+{
+    char line[1024];
+    const char *fields = process_fields(pid, line, sizeof(line));
+
+    return fields != NULL ? fields[1] : (char)0;
+}
+
+int
+qi_runtime_process_runs(uint64_t pid, uint64_t start)
+{
+    char line[1024];
+
+    if (pid == 0 || pid > INT32_MAX || (kill((pid_t)pid, 0) < 0 && errno == ESRCH)) {
         return 0;
     }
-    line[n] = '\0';
-    /* Field 2 is the program's name in parentheses and may hold anything, parentheses
-       too: count from the last one (proc(5)). */
-    char *at = strrchr(line, ')');
-    for (int field = 2; at != NULL && field < 22; field++) {
-        at = strchr(at + 1, ' ');
+    const char *fields = process_fields(pid, line, sizeof(line));
+    if (fields == NULL || fields[1] == '\0') {
+        return 1; /* there is no /proc, or it hides this one */
     }
-    if (at == NULL || sscanf(at, " %llu", &start) != 1) {
+    if (fields[1] == 'Z' || fields[1] == 'X') {
         return 0;
     }
-    return start;
+    return start == 0 || start_time_in(fields) == start;
 }

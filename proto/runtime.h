@@ -3,7 +3,8 @@
  *
  *   DIRECTORY/qtinterd.sock       the daemon's socket (0600)
  *   DIRECTORY/key                 32 random bytes (0600), see PROTOCOL.md, "Handshake"
- *   DIRECTORY/PID-START.qiseg     one segment per inspected process (0600)
+ *   DIRECTORY/PID-START.qiseg     one segment per inspected process (0600); those of dead
+ *                                 ones: leftovers.h
  *
  * The directory is the guard: 0700 and ours, or nobody uses it.
  * [any] All functions; failures are qi_runtime_status values with errno kept.
@@ -52,6 +53,14 @@ int qi_runtime_random(void *ret_bytes, size_t size);
 /* When the process started, in the units of field 22 of /proc/PID/stat; 0 if unknown or
    where there is no /proc.  With the pid it names a process for good. */
 uint64_t qi_runtime_start_time(uint64_t pid);
+
+/* The letter of proc(5): R, S, T, Z and so on; 0 where there is no /proc or no process.
+ */
+char qi_runtime_process_state(uint64_t pid);
+
+/* Is the process that had this start time still there, and more than a zombie?
+   start 0: unknown, any process of that pid will do. */
+int qi_runtime_process_runs(uint64_t pid, uint64_t start);
 
 #ifdef __cplusplus
 }

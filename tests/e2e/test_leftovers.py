@@ -3,6 +3,8 @@
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,6 +13,20 @@ from qtinter.inspect import connect
 
 KEPT = 16
 DAY = 86400
+
+
+# Programs that show themselves and die at once, one after the other.
+MORTALS = """
+import os, signal, sys
+import qtinter.inspect
+
+for _ in range(int(sys.argv[1])):
+    pid = os.fork()
+    if pid == 0:
+        qtinter.inspect.enable()
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+"""
 
 
 async def crashes():
@@ -66,6 +82,18 @@ def corpse(start_application, runtime):
     return away
 
 
+def copy(segment, path):
+    """Copies it without its holes: what they take on the disk is bounded, too."""
+    contents = segment.read_bytes()
+    with path.open("wb") as file:
+        for at in range(0, len(contents), 4096):
+            block = contents[at : at + 4096]
+            if block.strip(b"\0"):
+                file.seek(at)
+                file.write(block)
+        file.truncate(len(contents))
+
+
 def free_pids():
     """Numbers that no process has: above the greatest."""
     with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
@@ -78,19 +106,18 @@ def test_old_ones_are_cleared_away(
 ):
     now = time.time()
     pids = free_pids()
+    # Those of the living stay whatever their age, also where only a lock tells.
+    living = segment_of(runtime, start_application())
 
     def leave(name, age):
         path = runtime / name
-        shutil.copy(corpse, path)
+        copy(corpse, path)
         os.utime(path, (now - age, now - age))
         return path
 
     recent = [leave(f"{next(pids)}-7.qiseg", 60 + i) for i in range(KEPT - 1)]
     recent.append(leave(f"{next(pids)}-7-3.qiseg", 600))
     old = [leave(f"{next(pids)}-7.qiseg", 3600 + i) for i in range(5)]
-    # Those of the living stay whatever their age, also where only a lock tells.
-    application = start_application()
-    living = segment_of(runtime, application)
     os.utime(living, (now - 30 * DAY, now - 30 * DAY))
     locked = leave(f"{next(pids)}-7.qiseg", 30 * DAY)
     # Other files are nobody's business.
@@ -111,12 +138,30 @@ def test_old_ones_are_cleared_away(
     assert [crash[1][3] for crash in found] == [str(path) for path in recent]
 
 
+def test_without_a_daemon_programs_clear_away_themselves(
+    start_application, runtime, inspect
+):
+    living = segment_of(runtime, start_application())
+    other = runtime / "notes.qiseg"
+    other.touch()
+    for path in (living, other):
+        os.utime(path, (0, 0))
+    subprocess.run(
+        [sys.executable, "-c", MORTALS, str(2 * KEPT)], cwd="/", check=True, timeout=60
+    )
+    assert living.exists()
+    assert other.exists()
+    # The one that came last cleared away before it was there.
+    assert len(list(runtime.glob("*-*.qiseg"))) == 1 + KEPT + 1
+    assert inspect("crash").returncode == 0
+
+
 def test_age_counts_too(corpse, start_daemon, runtime):
     now = time.time()
     paths = []
     for pid, days in zip(free_pids(), (6, 8)):
         path = runtime / f"{pid}-7.qiseg"
-        shutil.copy(corpse, path)
+        copy(corpse, path)
         os.utime(path, (now - days * DAY, now - days * DAY))
         paths.append(path)
     start_daemon()
