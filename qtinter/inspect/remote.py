@@ -122,6 +122,7 @@ class Remote:
         self._program = (
             program or os.environ.get(PROGRAM_VARIABLE, "") or "qtinter-inspect"
         )
+        self._attended = True
         self._process: subprocess.Popen[bytes] | None = None
         self._said = b""
         self._listener: asyncio.Task[None] | None = None
@@ -139,6 +140,12 @@ class Remote:
         made._said = b""
         return made
 
+    def unattended(self) -> Remote:
+        """The same, for when nobody can be asked for a password."""
+        made = self.fresh()
+        made._attended = False
+        return made
+
     def command(self, *words: str) -> list[str]:
         """What to start here, so that there ``qtinter-inspect WORDS...`` runs."""
         there = " ".join([self._program, *map(shlex.quote, words)])
@@ -154,12 +161,13 @@ class Remote:
         ours, theirs = socket.socketpair()
         said, saying = socket.socketpair()
         try:
-            # No session of its own: ssh asks for passwords on the terminal.
+            # ssh asks for passwords on the terminal of its session.
             self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
                 self.command(*where, "proxy", "--stdio"),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=saying.fileno(),
+                start_new_session=not self._attended,
             )
         except OSError as exc:
             ours.close()

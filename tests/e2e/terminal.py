@@ -42,6 +42,7 @@ class Terminal:
         self._ended = False
         self.raw = b""
         self._fd, slave = pty.openpty()
+        self._size = columns, lines
         self.resize(columns, lines, tell=False)
         self.process = subprocess.Popen(
             command,
@@ -81,6 +82,19 @@ class Terminal:
             with self._changed:
                 self._screen.resize(lines, columns)
             self.process.send_signal(signal.SIGWINCH)
+
+    def attributes(self):
+        """How the terminal treats what is typed, as of termios."""
+        return termios.tcgetattr(self._fd)
+
+    def replay(self, step=64):
+        """What was on the screen after each few bytes; to be called in the end."""
+        screen = pyte.Screen(*self._size)
+        stream = pyte.Stream(screen)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for start in range(0, len(self.raw), step):
+            stream.feed(decoder.decode(self.raw[start : start + step]))
+            yield "\n".join(screen.display)
 
     def press(self, *keys):
         """Presses keys, by name or as they are."""

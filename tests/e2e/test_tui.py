@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import termios
 import time
 
 import pytest
@@ -18,6 +19,7 @@ from qtinter.inspect import connect
 from qtinter.inspect.segment import segments
 
 NAMES = ("alpha", "beta", "gamma")
+LISTENS = b"\x1b[?2004h"  # what Textual writes in the beginning
 PROGRAM = """
 import argparse, json, sys
 from qtinter.inspect import tui
@@ -318,3 +320,37 @@ def test_leaving(view, key):
     view.press(key)
     assert view.process.wait(60) == 0
     assert b"\x1b[?1049l" in view.raw  # the screen of before is back
+
+
+def test_the_first_screen_stays_until_textual_draws(
+    daemon, application, known, start_view
+):
+    known(application)
+    view = start_view(pid=application.pid)
+    before = view.attributes()
+    view.wait_for(*NAMES, "● live", "q quit")
+    view.press("5")  # heard by Textual, whether it is there already or not
+    view.wait_for("released")
+    view.press("q")
+    assert view.process.wait(60) == 0
+    assert view.raw.index(b"alpha") < view.raw.index(LISTENS)
+    assert view.raw.count(b"\x1b[?1049h") == 1
+    screens = list(view.replay())
+    first = next(n for n, text in enumerate(screens) if "gamma" in text)
+    last = next(n for n, text in enumerate(screens) if "released" in text)
+    for text in screens[first:last]:
+        assert all(word in text for word in (*NAMES, "2 Tasks")), text
+    assert view.attributes() == before
+
+
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_leaving_at_once(daemon, application, known, start_view, key):
+    known(application)
+    view = start_view(pid=application.pid)
+    before = view.attributes()
+    view.until(lambda _: b"\x1b[?1049h" in view.raw)
+    assert view.attributes()[3] & (termios.ECHO | termios.ICANON) == 0
+    view.press(key)
+    assert view.process.wait(60) == 0
+    assert b"\x1b[?1049l" in view.raw
+    assert view.attributes() == before

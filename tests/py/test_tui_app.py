@@ -10,6 +10,7 @@ pytest.importorskip("textual", reason="the terminal view needs textual")
 from qtinter.inspect import _tables
 from qtinter.inspect.model import TASK, Process
 from qtinter.inspect.tui.app import InspectApp
+from qtinter.inspect.tui.scene import Scene
 from qtinter.inspect.tui.source import FileSource
 from qtinter.inspect.tui.viewer import Viewer
 
@@ -39,9 +40,9 @@ def drive(process):
         async def main():
             times = (lambda at: process) if length else None
             viewer = Viewer(FileSource("many.qtrace", process, times, length))
-            app = InspectApp(viewer)
+            app = InspectApp(Scene(viewer))
             async with app.run_test(size=size) as pilot:
-                app.tasks.model.settle()
+                app.scene.tasks.model.settle()
                 app.draw()
                 await pilot.pause()
                 await coroutine(app, pilot)
@@ -59,14 +60,14 @@ def lines_of(app):
 def test_only_what_is_seen_is_made_into_text(drive, monkeypatch):
     async def check(app, pilot):
         made = []
-        cells = app.tasks.cells
+        cells = app.scene.tasks.cells
         monkeypatch.setattr(
-            app.tasks, "cells", lambda *args: made.append(args[0]) or cells(*args)
+            app.scene.tasks, "cells", lambda *args: made.append(args[0]) or cells(*args)
         )
         for keys in (["pagedown"], ["end"], ["home"], [">"], ["r"]):
             del made[:]
             await pilot.press(*keys)
-            app.tasks.model.settle()
+            app.scene.tasks.model.settle()
             app.draw()
             await pilot.pause()
             assert made, keys
@@ -94,22 +95,22 @@ def test_the_cursor_stays_on_its_task(drive):
     async def check(app, pilot):
         await pilot.press("down", "down")
         assert app._table.ident == 3
-        names = [column.name for column in app.tasks.columns]
-        app.tasks.sort_by(names.index("steps"))
-        app.tasks.model.settle()
+        names = [column.name for column in app.scene.tasks.columns]
+        app.scene.tasks.sort_by(names.index("steps"))
+        app.scene.tasks.model.settle()
         app.draw()
         assert app._table.ident == 3
-        assert app.tasks.model.order[app._table.cursor] == 3
+        assert app.scene.tasks.model.order[app._table.cursor] == 3
 
     drive(check)
 
 
 def test_a_click_on_a_head_sorts_and_on_a_row_selects(drive):
     async def check(app, pilot):
-        heading = "".join(text for text, _ in app._head_cells(SIZE[0]))
+        heading = "".join(text for text, _ in app.scene.heads(app._shown))
         await pilot.click("#head", offset=(heading.index("state"), 0))
-        app.tasks.model.settle()
-        assert app.tasks.columns[app.tasks.sort_index].name == "state"
+        app.scene.tasks.model.settle()
+        assert app.scene.tasks.columns[app.scene.tasks.sort_index].name == "state"
         await pilot.click("#table", offset=(30, 4))
         assert app._table.cursor == 4
         await pilot.click("#tabs", offset=(1, 0))
@@ -135,7 +136,7 @@ def test_each_screen_in_each_size(drive, size):
 def test_the_time_of_a_recording(drive):
     async def check(app, pilot):
         def status():
-            return "".join(text for text, _ in app._status_cells(120))
+            return "".join(text for text, _ in app.scene.status())
 
         assert "at 20.0 s of 20.0 s" in status()
         await pilot.press("{", "{", "]")
@@ -147,11 +148,11 @@ def test_the_time_of_a_recording(drive):
 def test_what_is_typed_at_once_is_not_lost(drive):
     async def check(app, pilot):
         await pilot.press("/", *"task-00042", "enter")
-        app.tasks.model.settle()
+        app.scene.tasks.model.settle()
         assert app.viewer.filter_text == "task-00042"
-        assert app.tasks.model.order == [42]
+        assert app.scene.tasks.model.order == [42]
         await pilot.press("/", *"x=", "enter")
-        assert "use ==" in "".join(text for text, _ in app._status_cells(200))
+        assert "use ==" in "".join(text for text, _ in app.scene.status())
         await pilot.press("escape")
         assert app.viewer.filter_text == "task-00042"
 

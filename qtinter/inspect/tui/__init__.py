@@ -7,13 +7,14 @@ CPython 3.9.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .app import InspectApp
+    from .scene import Scene
     from .source import Source
-    from .viewer import Viewer
 
 
 def run(options: Any) -> int:
@@ -45,21 +46,31 @@ def run_file(path: str, at: float | None = None) -> int:
 
 
 def _show(source: Source, filter_text: str) -> int:
+    from .scene import Scene
     from .viewer import Viewer
 
     viewer = Viewer(source)
     viewer.condition(filter_text)  # what is wrong with it is said before
-    return asyncio.run(_run(viewer, filter_text))
+    return asyncio.run(_run(Scene(viewer, filter_text)))
 
 
-async def _run(viewer: Viewer, filter_text: str) -> int:
-    """Connects while Textual is being imported, which takes longer."""
-    taking = asyncio.ensure_future(viewer.source.run())
+async def _run(scene: Scene) -> int:
+    """Shows what there is, has Textual imported, and leaves the rest to it."""
+    from . import first
+
+    source = scene.viewer.source
+    taking = asyncio.ensure_future(source.run())
     try:
-        loop = asyncio.get_running_loop()
-        app_class = await loop.run_in_executor(None, _import_app)
-        result = await app_class(viewer, filter_text).run_async()
-        return int(result or 0)
+        await source.settle()
+        with contextlib.ExitStack() as ending:
+            taken = None
+            if source.is_connected and first.can_draw():
+                taken = ending.enter_context(first.Taken())
+                first.draw(scene)
+            loop = asyncio.get_running_loop()
+            app_class = await loop.run_in_executor(None, _import_app)
+            result = await app_class(scene, taken).run_async()
+            return int(result or 0)
     finally:
         taking.cancel()
         await asyncio.wait([taking])

@@ -12,22 +12,12 @@ from textual.binding import Binding
 from textual.screen import Screen
 
 from ..errors import InspectError
-from ..model import LOOP, TASK
-from .layout import GAP
+from .driver import driver_for
 from .line import LineEdit
-from .screens.base import Cell, PageView, TableView, View
-from .screens.details import TaskView
-from .screens.help import HelpView
-from .screens.lints import LintsView
-from .screens.loop import LoopView
-from .screens.processes import ProcessesView
-from .screens.slots import SlotsView
-from .screens.stalls import StallsView, StallView
-from .screens.tasks import TasksView
-from .screens.waits import WaitsView
+from .scene import TABS, Scene
+from .screens.base import PageView, TableView, View
 from .source import FileSource
 from .styles import BAR, GREY, GROUND
-from .text import clean, count, fit, seconds, width_of
 from .widgets import Bar, Page, Table
 
 if TYPE_CHECKING:
@@ -35,18 +25,14 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from ..feed import Change
+    from .first import Taken
     from .source import Source
-    from .viewer import Viewer
 
 TICK_SECONDS = 0.05
 FRAME_SECONDS = 0.1  # between two drawings because of what came
 STILL_SECONDS = 0.5  # between two drawings because time passes
 POLL_SECONDS = 1.0
 BUDGET = 0.008  # seconds of sorting and filtering in a tick
-
-TABS = ("processes", "tasks", "task", "slots", "waits", "loop", "stalls", "lints")
-# Which tab stands for a screen that has none.
-UNDER = {"stall": "stalls"}
 
 
 class MainScreen(Screen[None], inherit_bindings=False):
@@ -63,7 +49,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
 
 class InspectApp(App[int]):
-    """The program; what it shows is in :class:`~.viewer.Viewer` and the screens."""
+    """The program; what it shows is in a :class:`~.scene.Scene`.
+
+    :param taken: the terminal, if it was taken and drawn on before.
+    """
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "qtinter-inspect"
@@ -79,52 +68,40 @@ class InspectApp(App[int]):
     .hidden {{ display: none; }}
     """
 
-    def __init__(self, viewer: Viewer, filter_text: str = "") -> None:
-        super().__init__()
-        self.viewer = viewer
-        self.views: dict[str, View] = {
-            view.name: view
-            for view in (
-                ProcessesView(viewer),
-                TasksView(viewer),
-                TaskView(viewer),
-                SlotsView(viewer),
-                WaitsView(viewer),
-                LoopView(viewer),
-                StallsView(viewer),
-                StallView(viewer),
-                LintsView(viewer),
-                HelpView(viewer),
-            )
-        }
-        self.view: View = self.views["tasks"]
-        self.problem = ""
+    def __init__(self, scene: Scene, taken: Taken | None = None) -> None:
+        super().__init__(None if taken is None else driver_for(taken))
+        self.scene = scene
+        self.viewer = scene.viewer
         self._behind: list[str] = []  # where Esc leads, last first
-        self._line: LineEdit | None = None  # a filter that is being typed
-        self._table = Table(self.tasks, "table")
-        self._page = Page(HelpView(viewer), "page")
+        assert isinstance(scene.view, TableView)
+        self._table = Table(scene.view, "table")
+        help_view = scene.views["help"]
+        assert isinstance(help_view, PageView)
+        self._page = Page(help_view, "page")
         self._page.add_class("hidden")
-        self._tabs = Bar(self._tab_cells, "tabs")
-        self._head = Bar(self._head_cells, "head")
-        self._status = Bar(self._status_cells, "status")
-        self._keys = Bar(self._key_cells, "keys")
+        self._tabs = Bar(scene.tabs, "tabs")
+        self._head = Bar(lambda _: scene.heads(self._shown), "head")
+        self._status = Bar(lambda _: scene.status(), "status")
+        self._keys = Bar(lambda _: scene.keys(), "keys")
         self._drawn = 0.0
         self._seen = -1
         self._is_moved = False  # the user has chosen a screen
         self._shifting: asyncio.Task[None] | None = None
         self.worst_tick = 0.0
-        self.set_filter(filter_text)
-        viewer.source.listen(self._on_change)
+        self.viewer.source.listen(self._on_change)
 
     @property
     def source(self) -> Source:
         return self.viewer.source
 
     @property
-    def tasks(self) -> TasksView:
-        view = self.views["tasks"]
-        assert isinstance(view, TasksView)
-        return view
+    def view(self) -> View:
+        return self.scene.view
+
+    @property
+    def _shown(self) -> list[tuple[int, int]]:
+        """(column, width) of the table that is seen; of a page none."""
+        return self._table.layout_of() if isinstance(self.view, TableView) else []
 
     # --- life
 
@@ -157,7 +134,7 @@ class InspectApp(App[int]):
         changed = self.view.work(BUDGET)
         if not self._is_moved and self.source.is_connected:
             self._is_moved = True
-            self._choose_screen()
+            self.go(self.scene.first_view())
         shown = self.viewer.changes
         since = began - self._drawn
         if since >= STILL_SECONDS or (
@@ -182,22 +159,16 @@ class InspectApp(App[int]):
         if self.source.is_connected and self.viewer.pid is not None:
             self.run_worker(self.view.poll(), group="poll", exclusive=True)
 
-    def _choose_screen(self) -> None:
-        """With several applications: which one?"""
-        alive = [p for p in self.source.processes.values() if p.alive]
-        wanted = getattr(self.source, "wanted", None)
-        if len(alive) > 1 and wanted is None and not self.viewer.filter_text:
-            self.go("processes")
-
     # --- screens
 
     def go(self, name: str, argument: Any = None, back: bool = False) -> None:
         """Show another screen; ``argument``: what it should show."""
-        before, after = self.view, self.views[name]
+        scene = self.scene
+        before, after = scene.view, scene.views[name]
         if before is not after and not back:
             self._behind = [*self._behind[-20:], before.name]
-        self.view = after
-        self.problem = ""
+        scene.view = after
+        scene.problem = ""
         after.work(BUDGET)
         is_table = isinstance(after, TableView)
         self._table.set_class(not is_table, "hidden")
@@ -225,7 +196,7 @@ class InspectApp(App[int]):
                 await before.leave()
             await after.enter(argument)
         except (InspectError, OSError, asyncio.TimeoutError) as exc:
-            self.problem = str(exc) or "the daemon does not answer"
+            self.scene.problem = str(exc) or "the daemon does not answer"
         if self.view is after:
             self.draw()
             await after.poll()
@@ -245,7 +216,7 @@ class InspectApp(App[int]):
         if view.name == "processes":
             self.run_worker(self._look_at(opening.argument), exclusive=True)
         elif opening.screen == "tasks":
-            self.set_filter(opening.argument)
+            self.scene.set_filter(opening.argument)
             self.go("tasks")
         else:
             self.go(opening.screen, opening.argument)
@@ -254,14 +225,14 @@ class InspectApp(App[int]):
         try:
             await self.viewer.look_at(pid)
         except (InspectError, OSError, asyncio.TimeoutError) as exc:
-            self.problem = str(exc) or "the daemon does not answer"
+            self.scene.problem = str(exc) or "the daemon does not answer"
         self.go("tasks")
 
     # --- keys
 
     def press(self, event: events.Key) -> bool:
         """Handle a key; False: it is nobody's."""
-        if self._line is not None:
+        if self.scene.line is not None:
             return self._press_while_typing(event)
         key = event.character if event.is_printable and event.character else event.key
         if key in "12345678" and len(key) == 1:
@@ -327,8 +298,7 @@ class InspectApp(App[int]):
         self.draw()
 
     def _turn_tab(self, step: int) -> None:
-        name = UNDER.get(self.view.name, self.view.name)
-        index = TABS.index(name) if name in TABS else 0
+        index = max(0, self.scene.tab)
         self.go(TABS[(index + step) % len(TABS)])
 
     def _step_time(self, share: float) -> None:
@@ -361,41 +331,31 @@ class InspectApp(App[int]):
 
     # --- the filter
 
-    def set_filter(self, text: str) -> bool:
-        """Filter the tasks; what is wrong with the text is shown."""
-        try:
-            self.tasks.filter_by(text)
-        except ValueError as exc:
-            self.problem = str(exc)
-            return False
-        self.problem = ""
-        return True
-
     def _type_filter(self) -> None:
         if self.view.name != "tasks":
             self.go("tasks")
-        self._line = LineEdit(self.viewer.filter_text)
+        self.scene.line = LineEdit(self.viewer.filter_text)
         self.draw()
 
     def _press_while_typing(self, event: events.Key) -> bool:
-        line = self._line
+        line = self.scene.line
         assert line is not None
         if event.key == "enter":
-            if self.set_filter(line.text):
-                self._line = None
+            if self.scene.set_filter(line.text):
+                self.scene.line = None
         elif event.key == "escape":
-            self.set_filter(line.before)
-            self._line = None
+            self.scene.set_filter(line.before)
+            self.scene.line = None
         elif line.press(event.key, event.character if event.is_printable else None):
-            self.set_filter(line.text)  # what it would show is shown at once
+            self.scene.set_filter(line.text)  # what it would show is shown at once
         self.tick()
         self.draw()
         return True
 
     def on_paste(self, event: events.Paste) -> None:
-        if self._line is not None:
-            self._line.insert(" ".join(event.text.split()))
-            self.set_filter(self._line.text)
+        if self.scene.line is not None:
+            self.scene.line.insert(" ".join(event.text.split()))
+            self.scene.set_filter(self.scene.line.text)
             self.draw()
 
     # --- the mouse
@@ -412,114 +372,3 @@ class InspectApp(App[int]):
 
     def on_table_opened(self) -> None:
         self.open_row()
-
-    # --- bars
-
-    def _tab_cells(self, width: int) -> list[Cell]:
-        name = UNDER.get(self.view.name, self.view.name)
-        cells: list[Cell] = []
-        for number, tab in enumerate(TABS, 1):
-            style = "bar.on" if tab == name else "bar"
-            cells.append((f" {number} {self.views[tab].title} ", style))
-        left = width - sum(width_of(text) for text, _ in cells)
-        who = self._application()
-        if left > 12:
-            cells.append((fit(f" {who} ", left, True), "bar.dim"))
-        return cells
-
-    def _application(self) -> str:
-        process = self.viewer.process
-        if process is None:
-            return ""
-        name = clean(str(process.info.get("name", "?")))
-        return f"{name} {process.info.get('pid', '')}"
-
-    def _head_cells(self, width: int) -> list[Cell]:
-        view = self.view
-        if not isinstance(view, TableView):
-            return [(f" {view.title}", "column")]
-        cells: list[Cell] = []
-        shown = self._table.layout_of()
-        for index, size in shown:
-            if cells:
-                cells.append((" " * GAP, "column"))
-            column = view.columns[index]
-            on = index == view.sort_index
-            name = column.name
-            if on and size > len(name):
-                name += "▼" if view.reverse else "▲"
-            style = "column.on" if on else "column"
-            cells.append((fit(name, size, column.right), style))
-        if shown and shown[-1][0] < len(view.columns) - 1:
-            cells.append(("›", "bar.key"))
-        return cells
-
-    def _status_cells(self, width: int) -> list[Cell]:
-        """First what must be seen, whatever the width."""
-        cells: list[Cell] = []
-        source, viewer = self.source, self.viewer
-        lost = viewer.lost()
-        if lost:
-            cells.append((f" LOST {count(lost)} ", "bar.lost"))
-        if viewer.paused:
-            cells.append((" PAUSED ", "bar.hot"))
-        cells.append(self._connection())
-        if self.problem or (source.problem and not source.is_connected):
-            said = clean(self.problem or source.problem)
-            cells.append((f" {said} ", "bar.hot"))
-            return cells
-        if isinstance(source, FileSource) and source.has_times:
-            cells.append(
-                (f" at {seconds(source.at)} of {seconds(source.length)} ", "bar.key")
-            )
-        if viewer.filter_text and self.view.name == "tasks":
-            cells.append((f" / {clean(viewer.filter_text)} ", "bar.key"))
-        note = self.view.note()
-        if note:
-            cells.append((f" {note} ", "bar"))
-        cells.append((self._summary(), "bar.dim"))
-        return cells
-
-    def _connection(self) -> Cell:
-        source, viewer = self.source, self.viewer
-        pid = viewer.pid
-        live = None if pid is None else source.processes.get(pid)
-        if not source.can_follow:
-            return f" ■ {clean(source.connection)} ", "bar"
-        if not source.is_connected:
-            return f" ○ {source.connection} ", "bar.hot"
-        if live is None:
-            return " ○ no application ", "bar"
-        if not live.alive:
-            cause = live.info.get("cause", "")
-            return f" ■ ENDED ({clean(str(cause))}) ", "bar.hot"
-        return " ● live ", "bar"
-
-    def _summary(self) -> str:
-        viewer = self.viewer
-        process = viewer.process
-        if process is None:
-            return ""
-        loops = viewer.rows(LOOP)
-        lag = max((row["max_lag"] for row in loops), default=0)
-        tasks = len(viewer.ids(TASK))
-        return f" {tasks} tasks, worst lag {seconds(lag * 1e-9)}, level " + str(
-            process.info.get("level", "?")
-        )
-
-    def _key_cells(self, width: int) -> list[Cell]:
-        if self._line is not None:
-            before, at, after = self._line.parts()
-            hint = "   Enter: keep, Esc: as before; state==waiting and age>5s"
-            return [
-                (" / ", "bar.key"),
-                (clean(before), "bar"),
-                (clean(at), "bar.on"),
-                (clean(after), "bar"),
-                (hint, "bar.dim"),
-            ]
-        general = (("Space", "pause"), ("?", "help"), ("q", "quit"))
-        cells: list[Cell] = []
-        for key, text in (*self.view.hints, *general):
-            cells += [(f" {key}", "bar.key"), (f" {text} ", "bar")]
-        return cells

@@ -25,6 +25,7 @@ SURVEY_HZ = 4
 SURVEY_SUB = 1  # the number of a connection's first subscription
 EVENTS_HZ = 10
 RETRY_SECONDS = 0.25
+SETTLE_SECONDS = 0.3  # that a first screen is waited for before others prepare theirs
 # A daemon that is being restarted by others gets so long before we start one.
 START_AFTER_SECONDS = 3.0
 
@@ -60,6 +61,9 @@ class Source:
 
     async def run(self) -> None:
         """Take in what comes, until it is cancelled."""
+
+    async def settle(self) -> None:
+        """Wait, while it runs, for what is shown first; not for long."""
 
     async def follow(self, pid: int | None) -> None:
         """Have everything about an application, instead of about the one before."""
@@ -135,8 +139,30 @@ class LiveSource(Source):
         self._events_pid: int | None = None
         self._events_sub: int | None = None
         self._lock: asyncio.Lock | None = None
+        self._settled = False  # there was a connection, or there can be none
+        self._settling: asyncio.Future[None] | None = None
 
     # --- connection
+
+    async def settle(self) -> None:
+        """Wait for the first state.
+
+        Of another machine until it is there, or cannot be had: ssh may ask for a
+        password, and must have the terminal for it.
+        """
+        if self._settled:
+            return
+        self._settling = asyncio.get_running_loop().create_future()
+        limit = None if isinstance(self._address, Remote) else SETTLE_SECONDS
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._settling, limit)
+
+    def _settle(self) -> None:
+        self._settled = True
+        if isinstance(self._address, Remote):
+            self._address = self._address.unattended()
+        if self._settling is not None and not self._settling.done():
+            self._settling.set_result(None)
 
     async def run(self) -> None:
         self._lock = asyncio.Lock()
@@ -179,6 +205,7 @@ class LiveSource(Source):
             if self._events_pid is not None:
                 await self.follow_events(self._events_pid)
             self.connection, self.is_connected, self.problem = "live", True, ""
+            self._settle()
             await taking
         finally:
             taking.cancel()
@@ -198,6 +225,7 @@ class LiveSource(Source):
 
     def _disconnected(self) -> None:
         was = self.is_connected
+        self._settle()
         self.connection, self.is_connected = "no daemon", False
         is_here = not isinstance(self._address, Remote)
         for process in self.processes.values():

@@ -6,6 +6,8 @@ colour says is always said by a sign or a word besides.
 
 from __future__ import annotations
 
+from typing import Dict
+
 from rich.style import Style
 
 ORANGE = "#ffaf5f"
@@ -16,7 +18,9 @@ GROUND = "#121418"
 BAR = "#22262e"
 CURSOR = "#1d4f7c"
 
-STYLES: dict[str, Style] = {
+Styles = Dict[str, Style]
+
+STYLES: Styles = {
     "plain": Style(color="#e4e4e4", bgcolor=GROUND),
     "dim": Style(color=GREY, bgcolor=GROUND),
     "hot": Style(color=ORANGE, bgcolor=GROUND),
@@ -34,4 +38,4 @@ STYLES: dict[str, Style] = {
     "column.on": Style(color=ORANGE, bgcolor=BAR, bold=True),
 }
 _SELECTED = Style(bgcolor=CURSOR)
-SELECTED = {name: style + _SELECTED for name, style in STYLES.items()}
+SELECTED: Styles = {name: style + _SELECTED for name, style in STYLES.items()}

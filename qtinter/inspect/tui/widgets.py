@@ -14,34 +14,23 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from .layout import GAP, last_skip, lay_out
+from .layout import last_skip, lay_out
+from .scene import cut, row_cells
 from .screens.base import Cell, PageView, TableView
-from .styles import SELECTED, STYLES
-from .text import fit, width_of
+from .styles import SELECTED, STYLES, Styles
+from .text import width_of
 
 if TYPE_CHECKING:
     from textual import events
     from textual.geometry import Region
 
-_SPACE = Segment(" " * GAP, STYLES["plain"])
-_SELECTED_SPACE = Segment(" " * GAP, SELECTED["plain"])
 
-
-def strip_of(cells: list[Cell], width: int, filler: str = "plain") -> Strip:
+def strip_of(
+    cells: list[Cell], width: int, filler: str = "plain", styles: Styles = STYLES
+) -> Strip:
     """One line of cells, cut or filled to the width."""
-    segments = []
-    left = width
-    for text, style in cells:
-        size = width_of(text)
-        if size > left:
-            text, size = fit(text, left), left
-        segments.append(Segment(text, STYLES[style]))
-        left -= size
-        if left <= 0:
-            break
-    if left > 0:
-        segments.append(Segment(" " * left, STYLES[filler]))
-    return Strip(segments, width)
+    pieces = [Segment(text, styles[style]) for text, style in cut(cells, width, filler)]
+    return Strip(pieces, width)
 
 
 class Bar(Widget):
@@ -198,53 +187,13 @@ class Table(Scrolled):
         self._layout = self.layout_of()  # the same for all of them
         return super().render_lines(crop)
 
-    @staticmethod
-    def _start_of(column: int, shown: list[tuple[int, int]]) -> int:
-        """Where on the line a column begins; 0 if it is not shown."""
-        start = 0
-        for index, size in shown:
-            if index == column:
-                return start
-            start += size + GAP
-        return 0
-
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         index = y + self.scroll_offset.y
         view = self.view
-        order = view.model.order
-        if index >= len(order):
-            said = [(view.empty_text(), "dim")] if index == 0 else []
-            return strip_of(said, width)
-        ident = order[index]
-        selected = index == self.cursor
-        styles = SELECTED if selected else STYLES
-        space = _SELECTED_SPACE if selected else _SPACE
-        shown = self._layout or self.layout_of()
-        cells = view.cells(ident, [column for column, _ in shown])
-        if cells is None:
-            return strip_of([], width)
-        if len(cells) < len(shown):  # a group of a tree
-            text, style = cells[0]
-            lead = " " * self._start_of(view.tree_column, shown)
-            return Strip([Segment(fit(lead + text, width), styles[style])], width)
-        lead = view.model.prefix(ident) if view.model.is_tree else ""
-        segments: list[Segment] = []
-        used = 0
-        columns = view.columns
-        for (column, size), (text, style) in zip(shown, cells):
-            if segments:
-                segments.append(space)
-                used += GAP
-            if lead and column == view.tree_column:
-                text = lead + text
-            segments.append(
-                Segment(fit(text, size, columns[column].right), styles[style])
-            )
-            used += size
-        if used < width:
-            segments.append(Segment(" " * (width - used), styles["plain"]))
-        return Strip(segments, width)
+        selected = index == self.cursor and bool(view.model.order)
+        cells = row_cells(view, index, self._layout or self.layout_of(), width)
+        return strip_of(cells, width, styles=SELECTED if selected and cells else STYLES)
 
 
 class Page(Scrolled):
