@@ -157,3 +157,26 @@ def test_what_is_typed_at_once_is_not_lost(drive):
         assert app.viewer.filter_text == "task-00042"
 
     drive(check)
+
+
+def test_the_end_of_a_page_that_grows_stays_in_view(drive, monkeypatch):
+    async def check(app, pilot):
+        await pilot.press("?")
+        lines = [[(f"line {n}", "plain")] for n in range(100)]
+        monkeypatch.setattr(app.view, "lines", lambda width: lines)
+        app.draw()
+        await pilot.press("end")
+        await pilot.pause()
+        page, last = app._page, app._page.size.height - 1
+        assert "line 99 " in page.render_line(last).text
+        lines.append([("line 100", "plain")])
+        app.draw()
+        await pilot.pause()
+        assert "line 100 " in page.render_line(last).text
+        await pilot.press("up")
+        lines.append([("line 101", "plain")])
+        app.draw()
+        await pilot.pause()
+        assert "line 99 " in page.render_line(last).text
+
+    drive(check)

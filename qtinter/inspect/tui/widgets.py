@@ -210,9 +210,12 @@ class Page(Scrolled):
         self.go_to(0)
 
     def update_rows(self) -> None:
-        """Draw again."""
+        """Draw again; whoever is at the end stays there when more comes."""
+        is_at_end = 0 < self.max_scroll_y == self.scroll_offset.y
         self._lines = self.view.lines(self.scrollable_content_region.width)
         self.set_height(len(self._lines))
+        if is_at_end:
+            self.go_to(self.max_scroll_y)
         self.refresh()
 
     def on_resize(self) -> None:
