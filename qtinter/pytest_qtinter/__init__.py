@@ -205,8 +205,10 @@ class Entry:
     # --- hooks
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self.item = item
+        if self.plugin is not None:
+            self.plugin.begin(item)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

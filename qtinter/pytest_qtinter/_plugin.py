@@ -120,6 +120,7 @@ class Test:
     clean: Optional[Dict[str, Any]] = None
     allow_gaps = False
     timer: Optional[threading.Timer] = None
+    is_checked = False  # there are demands on it
 
     def __init__(
         self, item: pytest.Item, settings: Settings, marks: List[pytest.Mark]
@@ -224,6 +225,7 @@ class Plugin:
         self.test: Optional[Test] = None
         self.error = ""
         self._marks = Marks()
+        self._checker: Optional[Checker] = None  # from the first demand on
         self._ours = False  # it was we who have enabled inspection
         self._ends_after = 0.0  # seconds; by pytest-timeout
         self._ends_at = 0.0
@@ -238,6 +240,8 @@ class Plugin:
             entry.trouble = "this system has no inspection yet"
 
     def close(self) -> None:
+        if self._checker is not None:
+            self.entry.config.pluginmanager.unregister(self._checker)
         if self._stack is not None:
             self._stack.close()
         if self._children:
@@ -246,10 +250,6 @@ class Plugin:
             inspect.disable()
 
     # --- a test begins
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self.begin(item)
 
     def begin(self, item: pytest.Item) -> None:
         """Begin to watch a test; nothing happens where it is switched off."""
@@ -269,6 +269,7 @@ class Plugin:
         wanted = test.mode != "off" or "looptrace" in getattr(item, "fixturenames", ())
         if wanted and self._enable(test):
             self.test = test
+            self._demand(test)
             _mark("test setup")
             if self.settings.timeout_dump:
                 self._arm(item)
@@ -298,60 +299,14 @@ class Plugin:
         return True
 
     # --- its phases
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        test = self.test
-        if test is not None:
-            test.called = time.monotonic_ns()
-            _mark("test call")
-        result = yield  # a test that fails leaves from here
-        if test is not None and not getattr(item, "_excinfo", None):  # of unittest
-            test.raised = self._check(test)
-            if test.raised is not None:
-                raise test.raised
-        return result
+    #
+    # These run for each test: there are as few of them as possible, and only those that
+    # need to be are wrappers, which cost twice as much.
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         if self.test is not None:
             _mark("test teardown")
-
-    def _check(self, test: Test) -> Optional[AssertionError]:
-        """What the test is to be failed for, although it has passed."""
-        settings = self.settings
-        compares = bool(settings.baseline and settings.limits)
-        if not (
-            test.budget or test.clean is not None or test.fail != "none" or compares
-        ):
-            return None
-        from . import _checks
-
-        trace = self.trace(test, test.called)
-        if trace is None:
-            return None
-
-        def where() -> str:
-            return self.folder_of(test)
-
-        try:
-            if test.budget:
-                budgeted = trace.with_gaps() if test.allow_gaps else trace
-                _checks.check_budget(budgeted, test.budget, where)
-            if compares:
-                name = slug(test.item.nodeid)
-                baseline = os.path.join(settings.baseline, name)
-                _checks.check_changes(trace, baseline, settings.limits, where)
-            if test.clean is not None:
-                clean = dict(test.clean)
-                allowed = clean.pop("allow_gaps", False)
-                judged = trace.with_gaps() if allowed else trace
-                _checks.check_clean(judged, where, **clean)
-            if test.fail != "none":
-                _checks.check_findings(trace, test.fail, test.ignore, where)
-        except AssertionError as exc:  # LoopTraceError and TraceIncomplete
-            return exc
-        return None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -359,7 +314,14 @@ class Plugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         test = self.test
-        if test is not None and (call.when != "setup" or call.excinfo is not None):
+        if test is None:
+            return report
+        if call.excinfo is not None or call.when == "teardown":
+            self._reported(test, report, call)
+        elif call.when == "setup":
+            test.called = time.monotonic_ns()
+            _mark("test call")
+        elif report.failed:  # by the report of another plugin
             self._reported(test, report, call)
         return report
 
@@ -375,6 +337,54 @@ class Plugin:
                 self._add_section(test, report)
         if report.when == "teardown":
             self._finish(test, report)
+
+    # --- demands
+
+    def _demand(self, test: Test) -> None:
+        """Has the test checked at its end, if something is demanded of it."""
+        settings = self.settings
+        if not (
+            test.budget
+            or test.clean is not None
+            or test.fail != "none"
+            or (settings.baseline and settings.limits)
+        ):
+            return
+        test.is_checked = True
+        if self._checker is None:
+            self._checker = Checker(self)
+            self.entry.config.pluginmanager.register(self._checker, "qtinter-checker")
+
+    def check(self, test: Test) -> Optional[AssertionError]:
+        """What the test is to be failed for, although it has passed."""
+        settings = self.settings
+        from . import _checks
+
+        trace = self.trace(test, test.called)
+        if trace is None:
+            return None
+
+        def where() -> str:
+            return self.folder_of(test)
+
+        try:
+            if test.budget:
+                budgeted = trace.with_gaps() if test.allow_gaps else trace
+                _checks.check_budget(budgeted, test.budget, where)
+            if settings.baseline and settings.limits:
+                name = slug(test.item.nodeid)
+                baseline = os.path.join(settings.baseline, name)
+                _checks.check_changes(trace, baseline, settings.limits, where)
+            if test.clean is not None:
+                clean = dict(test.clean)
+                allowed = clean.pop("allow_gaps", False)
+                judged = trace.with_gaps() if allowed else trace
+                _checks.check_clean(judged, where, **clean)
+            if test.fail != "none":
+                _checks.check_findings(trace, test.fail, test.ignore, where)
+        except AssertionError as exc:  # LoopTraceError and TraceIncomplete
+            return exc
+        return None
 
     # --- reading
 
@@ -583,6 +593,27 @@ class Plugin:
             with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"Traceback (most recent call last):\n{stack}")
         self._end(test)
+
+
+class Checker:
+    """Fails tests that have passed but do not meet what is demanded of them."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        result = yield  # a test that fails leaves from here
+        test = self._plugin.test
+        if (
+            test is not None
+            and test.is_checked
+            and not getattr(item, "_excinfo", None)  # of unittest
+        ):
+            test.raised = self._plugin.check(test)
+            if test.raised is not None:
+                raise test.raised
+        return result
 
 
 def _mark(name: str) -> None:
