@@ -31,6 +31,14 @@ class Load(NamedTuple):
     lag: int
 
 
+def bin_width(span: int, bins: int) -> int:
+    """Whole ticks, ns, so that no more than so many bins cover the span.
+
+    A part of a tick would make bins of one tick more or less than their neighbours.
+    """
+    return TICK * max(1, -(-span // (TICK * max(1, bins))))
+
+
 class Loads:
     """The loads of the loops of a process."""
 
@@ -65,9 +73,9 @@ class Loads:
         return tick
 
     def of(self, loop: int, t0: int, t1: int, bins: int) -> list[Load]:
-        """The loads of a range in so many bins; a bin is no shorter than a tick."""
+        """The loads of a range in so many bins at most, of :func:`bin_width` each."""
         ticks = self.loops.get(loop, {})
-        width = max(TICK, -(-(t1 - t0) // max(1, bins)))
+        width = bin_width(t1 - t0, bins)
         found: list[list[int]] = [[0, 0, 0, 0] for _ in range(-(-(t1 - t0) // width))]
         for number, tick in self._range(ticks, t0 // TICK, t1 // TICK):
             i = (number * TICK - t0) // width

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import pathlib
 import queue
 import resource
@@ -16,6 +17,7 @@ import pytest
 
 pytest.importorskip("msgpack", reason="the inspection protocol needs msgpack")
 
+import qtinter
 from qtinter.inspect import feed as feed_module
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -239,6 +241,51 @@ def known(run):
         return application
 
     return known
+
+
+@pytest.fixture
+def show(app):
+    """Runs a coroutine function with the window, on our loop in Qt's.
+
+    ``live`` is what the window shows: True the daemon, False nothing, or the address of
+    a daemon.
+    """
+
+    def show(coroutine_function, live=True, theme="light"):
+        failure = []
+
+        async def main(window):
+            try:
+                if live:
+                    window.start_live(None if live is True else live)
+                else:
+                    window.start()
+                await asyncio.wait_for(coroutine_function(window), PATIENCE)
+            except BaseException as exc:
+                failure.append(exc)
+            finally:
+                if window.live is not None:
+                    await window.live.stop()
+                app.quit()
+
+        with qtinter.using_asyncio_from_qt() as loop:
+            from qtinter.inspect.gui.qt import QtCore
+            from qtinter.inspect.gui.window import Window
+
+            window = Window(theme)
+            window.show()
+            task = loop.create_task(main(window))
+            app.exec()
+            del task
+            window.close()
+        window.deleteLater()
+        del window, main
+        app.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+        gc.collect()
+        if failure:
+            raise failure[0]
+
+    return show
 
 
 @pytest.fixture

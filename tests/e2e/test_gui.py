@@ -1,7 +1,6 @@
 """The window shows what a real application does, through a real daemon."""
 
 import asyncio
-import gc
 import os
 import shutil
 
@@ -13,85 +12,16 @@ import qtinter.inspect
 if os.environ.get("QTINTERBINDING", "PyQt6") not in ("PyQt6", "PySide6"):
     pytest.skip("the window needs Qt 6", allow_module_level=True)
 
+from windows import NAMES, cells, id_of, ready, until
+
 from qtinter.inspect.gui import trees
 from qtinter.inspect.lanes import RUNS, SIGNALS, WAITS
 from qtinter.inspect.model import OBJECT, SLOT, TASK, WAIT
-
-PATIENCE = 60  # seconds; only a safety net
-NAMES = {"alpha", "beta", "gamma"}
 
 
 @pytest.fixture
 def application_object(app):
     return app
-
-
-@pytest.fixture
-def show(application_object):
-    """Runs a coroutine with a window, on our loop in Qt's."""
-
-    def show(coroutine_function, live=True, theme="light"):
-        failure = []
-
-        async def main(window):
-            try:
-                if live:
-                    window.start_live()
-                else:
-                    window.start()
-                await asyncio.wait_for(coroutine_function(window), PATIENCE)
-            except BaseException as exc:
-                failure.append(exc)
-            finally:
-                if window.live is not None:
-                    await window.live.stop()
-                application_object.quit()
-
-        with qtinter.using_asyncio_from_qt() as loop:
-            from qtinter.inspect.gui.qt import QtCore
-            from qtinter.inspect.gui.window import Window
-
-            window = Window(theme)
-            window.show()
-            task = loop.create_task(main(window))
-            application_object.exec()
-            del task
-            window.close()
-        window.deleteLater()
-        del window, main
-        application_object.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
-        gc.collect()
-        if failure:
-            raise failure[0]
-
-    return show
-
-
-async def until(condition):
-    """Waits for the frame in which a condition holds."""
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
-def cells(page, column):
-    titles = [c.title for c in page.table.columns]
-    i = titles.index(column)
-    return [page.model.index(r, i).data() for r in range(page.model.rowCount())]
-
-
-async def ready(window):
-    """Until the application of the tests is there, with its tasks and its events."""
-    page = window.pages["tasks"]
-    await until(lambda: len(cells(page, "Name")) == 4 and all(cells(page, "Name")))
-    await until(lambda: len(window.application.lanes.tasks) >= 4)
-    return page
-
-
-def id_of(window, name):
-    process = window.application.process
-    return next(
-        row.id for row in process.of_kind(TASK) if process.task_name(row) == name
-    )
 
 
 def test_what_there_is(daemon, application, show):
@@ -473,7 +403,7 @@ def test_a_recording_in_the_same_views(application_object, show, tmp_path, at):
         ran = [lane for lane in opened.lanes.tasks.values() if RUNS in lane.kinds]
         assert len(ran) >= 3
         assert [note.kind for note in opened.lanes.notes].count("span") == 1
-        codes = cells(page, "At")
+        codes = cells(page, "Coroutine")
         assert sum("waits" in code for code in codes) >= 3
 
     with qtinter.using_asyncio_from_qt() as loop:

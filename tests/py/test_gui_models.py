@@ -362,7 +362,8 @@ def test_a_selection_stays_on_its_row(table):
     for ident in range(1, 6):
         change(app, ident, busy=ident)
     work(table)
-    table.sort(7, Qt.SortOrder.DescendingOrder)
+    titles = [column.title for column in table.table.columns]
+    table.sort(titles.index("Busy"), Qt.SortOrder.DescendingOrder)
     work(table)
     assert index.row() == table.row_of(4) == 1
 
@@ -433,9 +434,9 @@ def test_cells(table):
     table.set_application(app)
     work(table)
     cells = [table.index(0, i).data() for i in range(table.columnCount())]
-    assert cells[:4] == ["1", "waiting", "alpha", "task 2"]
     header = [table.headerData(i, Qt.Orientation.Horizontal) for i in range(len(cells))]
-    assert header[:4] == ["Id", "State", "Name", "Waits for"]
+    assert header[:5] == ["Id", "State", "Name", "Coroutine", "Waits for"]
+    assert cells[:5] == ["1", "waiting", "alpha", None, "task 2"]
 
 
 def tree(model, parent=None):

@@ -16,7 +16,7 @@ from qtinter.inspect.lanes import (
     Lane,
     Lanes,
 )
-from qtinter.inspect.loads import TICK, Loads
+from qtinter.inspect.loads import TICK, Loads, bin_width
 from qtinter.inspect.model import SLOT, TASK, WAIT
 
 KIND = {name: number for number, (name, _) in _tables.RECORDS.items()}
@@ -244,3 +244,15 @@ def test_loads_of_ticks():
     assert last.lag == TICK * 3 // 4
     (all_of_it,) = loads.of(1, second - TICK, second + 3 * TICK, 1)
     assert all_of_it == (TICK * 3 // 2, TICK, 0, TICK * 3 // 4)
+
+
+@pytest.mark.parametrize("bins", [7, 10, 150, 1000])
+def test_bins_of_loads_are_of_whole_ticks(bins):
+    lanes = Lanes()
+    loads = Loads(lanes)
+    end = 400 * TICK
+    lanes.feed([record(end, "TURN", 0, 0, 400 * TICK)])  # busy all the time
+    width = bin_width(end, bins)
+    found = loads.of(1, 0, end, bins)
+    assert len(found) <= bins
+    assert [load.asyncio for load in found[:-1]] == [width] * (len(found) - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Callable
 
+from ..model import TASK
 from . import theme as themes
 from .application import LIVE
 from .qt import Qt, QtGui, QtWidgets
@@ -12,6 +13,12 @@ from .qt import Qt, QtGui, QtWidgets
 if TYPE_CHECKING:
     from .window import Window
 
+_LEVELS = (
+    (1, "&1 state"),
+    (2, "&2 state and events"),
+    (3, "&3 also where tasks are created and wait"),
+    (4, "&4 also the repr of what they wait for"),
+)
 _KEYS = """\
 <table cellspacing="6">
 <tr><td><b>Space</b></td><td>pause the view, not the collection</td></tr>
@@ -27,6 +34,7 @@ _KEYS = """\
 <tr><td><b>Esc</b></td><td>give the range up</td></tr>
 <tr><td><b>Home</b></td><td>show everything</td></tr>
 <tr><td><b>Ctrl+O</b></td><td>open a recording or a segment</td></tr>
+<tr><td><b>Ctrl+W</b></td><td>close a file, or what has ended</td></tr>
 <tr><td><b>Ctrl+E</b></td><td>export the view as PNG or SVG</td></tr>
 </table>"""
 
@@ -47,6 +55,9 @@ class Actions:
             file, "&Export the view…", "Ctrl+E", window.export_dialog
         )
         file.addSeparator()
+        self.close = self._add(
+            file, "&Close the application", "Ctrl+W", window.close_application
+        )
         self._add(file, "&Quit", "Ctrl+Q", window.close)
 
         view = bar.addMenu("&View")
@@ -95,21 +106,16 @@ class Actions:
             application,
             "&Stack of the loop's thread",
             "Ctrl+T",
-            lambda: window.show_stack(),
+            lambda: window.requests.show_stack(),
         )
         self.cancel = self._add(
-            application, "&Cancel the task…", "", lambda: window.cancel_task()
+            application,
+            "&Cancel the task…",
+            "",
+            lambda: window.requests.cancel_task(),
         )
         self.levels = application.addMenu("&Level")
-        for level, title in (
-            (1, "&1 state"),
-            (2, "&2 state and events"),
-            (3, "&3 also where tasks are created and wait"),
-            (4, "&4 also the repr of what they wait for"),
-        ):
-            self._add(
-                self.levels, title, "", functools.partial(window.set_level, level)
-            )
+        self.levels.aboutToShow.connect(self._show_levels)
 
         menu = bar.addMenu("&Help")
         self._add(menu, "&Keys", "F1", self._keys)
@@ -150,8 +156,9 @@ class Actions:
         there = application is not None
         for action in (self.stack, self.levels.menuAction(), self.follow):
             action.setEnabled(live)
-        ref = window._selected_ref() if there and window.selection else 0
-        self.cancel.setEnabled(live and ref >> 56 == 1)
+        ref = window.selected_ref() if there and window.selection else 0
+        self.cancel.setEnabled(live and ref >> 56 == TASK)
+        self.close.setEnabled(there and not live)
         for action in (
             self.pause,
             self.zoom_in,
@@ -161,6 +168,19 @@ class Actions:
         ):
             action.setEnabled(there)
         self.clear_range.setEnabled(window.timeline.brush is not None)
+
+    def _show_levels(self) -> None:
+        """Makes the menu of levels, with a mark at that in force."""
+        self.levels.clear()
+        application = self.window.application
+        now = application.source.info.get("level") if application is not None else None
+        for level, title in _LEVELS:
+            action = self.levels.addAction(title)
+            action.setCheckable(True)
+            action.setChecked(level == now)
+            action.triggered.connect(
+                lambda _=False, n=level: self.window.requests.set_level(n)
+            )
 
     def _show_all(self) -> None:
         self.window.timeline.set_following(False)

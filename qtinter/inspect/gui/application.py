@@ -13,7 +13,7 @@ from typing import Any, Iterable, Iterator
 
 from ..lanes import Lanes
 from ..loads import Loads
-from ..model import LOOP, Process
+from ..model import LOOP, TASK, Process
 
 LIVE, GONE, CRASH, RECORDING = "live", "gone", "crash", "recording"
 SLICE = 512  # records between two looks at the clock
@@ -45,6 +45,8 @@ class Application:
     :ivar loops: ids of its loops.
     :ivar lost: events that were lost while it was watched.
     :ivar older: events that were overwritten before.
+    :ivar ended_at: when it was told that it is gone, of the monotonic clock.
+    :ivar stacks: what it answered to STACK, by task: (when the task changed, text).
     """
 
     def __init__(self, process: Process, kind: str = LIVE, path: str = "") -> None:
@@ -57,6 +59,8 @@ class Application:
         self.stalls: dict[tuple[int, int], dict[str, Any]] = {}
         self.lost = 0
         self.older = 0
+        self.ended_at = 0.0
+        self.stacks: dict[int, tuple[int, str]] = {}
         self.loops = {ident for kind, ident in process.rows if kind == LOOP}
         self._changes: dict[int, list[Changes]] = {}
         self._records: collections.deque[Any] = collections.deque()
@@ -107,6 +111,15 @@ class Application:
         if self.kind == LIVE:
             return time.monotonic_ns() + self.source.clock_offset
         return max(int(self.source.info.get("last", 0)), self.lanes.last)
+
+    def current_stacks(self) -> dict[int, str]:
+        """The stacks of the tasks that have not changed since they were asked for."""
+        rows = self.process.rows
+        return {
+            ident: text
+            for ident, (changed, text) in self.stacks.items()
+            if (TASK, ident) in rows and rows[TASK, ident]["changed"] == changed
+        }
 
     # --- what changed
 
@@ -162,6 +175,7 @@ class Application:
             self.all_changed()
         elif what == "down":
             self.kind = GONE
+            self.ended_at = time.monotonic()
             self.source.info.setdefault("last", time.monotonic_ns())
             self.all_changed()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Iterator
 
 from ..lanes import IDLE
-from ..loads import TICK, Load
+from ..loads import TICK, Load, bin_width
 from . import theme as themes
 from .application import Application
 from .columns import seconds
@@ -89,10 +90,13 @@ class LoadChart(QtWidgets.QWidget):
         else:
             span = int(self.minutes * 60e9)
         bins = max(10, int(chart.width() // 4))
+        bin_ns = bin_width(span, bins)
+        # Bins begin at the same moments in each frame: they do not flicker.
+        end = (end if app.kind == "live" else end + bin_ns - 1) // bin_ns * bin_ns
+        span = -(-span // bin_ns) * bin_ns
         loads = app.loads.of(loop, end - span, end, bins)
         loads = _with_rest(app, loop, end, span, loads)
         width = chart.width() / max(1, len(loads))
-        bin_ns = span / max(1, len(loads))
         longest = max(max((load.lag for load in loads), default=0), 1_000_000)
         painter.setPen(theme.dim)
         for share, text in ((0.0, "0"), (0.5, "50 %"), (1.0, "100 %")):
@@ -179,7 +183,7 @@ class Histogram(QtWidgets.QWidget):
         self.theme = theme
         self.title = ""
         self.data: dict[str, Any] | None = None
-        self.setFixedHeight(130)
+        self.setFixedHeight(146)
         self.setAccessibleName("Distribution of durations")
 
     def show_data(self, title: str, data: dict[str, Any] | None) -> None:
@@ -190,15 +194,16 @@ class Histogram(QtWidgets.QWidget):
         self.title, self.data = title, data
         self.setVisible(data is not None)
         if data is not None:
-            self.setAccessibleDescription(self._summary(data))
+            self.setAccessibleDescription("   ".join(self._lines(data)))
         self.update()
 
     @staticmethod
-    def _summary(data: dict[str, Any]) -> str:
-        words = [f"{data['count']:,} ×"]
-        for name in ("p50", "p90", "p99", "max"):
-            words.append(f"{name} {seconds(data[name] * 1e-9)}")
-        return "  ".join(words)
+    def _lines(data: dict[str, Any]) -> tuple[str, str]:
+        p50, p90, p99, most = (
+            f"{name} {seconds(data[name] * 1e-9)}"
+            for name in ("p50", "p90", "p99", "max")
+        )
+        return f"{data['count']:,} ×   {most}", f"{p50}   {p90}   {p99}"
 
     def paintEvent(self, event: Any) -> None:
         data = self.data
@@ -214,19 +219,19 @@ class Histogram(QtWidgets.QWidget):
             self.title,
         )
         painter.setPen(theme.dim)
-        text = painter.fontMetrics().elidedText(
-            self._summary(data), Qt.TextElideMode.ElideRight, self.width() - 20
-        )
-        painter.drawText(
-            QtCore.QRectF(10, 22, self.width() - 20, 18),
-            Qt.AlignmentFlag.AlignVCenter,
-            text,
-        )
+        for i, text in enumerate(self._lines(data)):
+            painter.drawText(
+                QtCore.QRectF(10, 22 + 16 * i, self.width() - 20, 16),
+                Qt.AlignmentFlag.AlignVCenter,
+                painter.fontMetrics().elidedText(
+                    text, Qt.TextElideMode.ElideRight, self.width() - 20
+                ),
+            )
         flat = list(data["buckets"])
         pairs = list(zip(flat[::2], flat[1::2]))
         if not pairs:
             return
-        area = QtCore.QRectF(10, 46, self.width() - 20, self.height() - 66)
+        area = QtCore.QRectF(10, 62, self.width() - 20, self.height() - 86)
         low, high = _octave(pairs[0][0]), _octave(pairs[-1][0]) + 0.25
         if high - low < 3:
             middle = (low + high) / 2
@@ -245,17 +250,26 @@ class Histogram(QtWidgets.QWidget):
         )
         metrics = painter.fontMetrics()
         ends = area.left()
-        for octave in range(int(low) - 1, int(high) + 1):
-            x = area.left() + (octave - low) * scale
-            label = seconds(2.0**octave * 1e-9)
+        for ns in _round_durations(2**low, 2**high):
+            x = area.left() + (_octave(ns) - low) * scale
+            label = seconds(ns * 1e-9)
             wide = metrics.horizontalAdvance(label)
-            if x < ends or x + wide > self.width() - 8:
+            left = min(max(area.left(), x - wide / 2), area.right() - wide)
+            if left < ends:
                 continue
-            painter.drawText(QtCore.QPointF(x, self.height() - 6), label)
-            ends = x + wide + 14
+            painter.fillRect(QtCore.QRectF(x, area.bottom(), 1, 4), theme.dim)
+            painter.drawText(QtCore.QPointF(left, self.height() - 6), label)
+            ends = left + wide + 14
 
 
-def _octave(ns: int) -> float:
-    import math
+def _round_durations(low: float, high: float) -> Iterator[float]:
+    """The powers of ten in a range, ns; if there are few, also twos and fives."""
+    wide = high / low > 300
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        for digit in (1,) if wide else (1, 2, 5):
+            if low <= digit * 10.0**power <= high:
+                yield digit * 10.0**power
 
+
+def _octave(ns: float) -> float:
     return math.log2(max(1, ns))

@@ -107,8 +107,12 @@ def wait_text(app: Application, row: Row) -> str:
     return ""
 
 
+def _task_code(app: Application, row: Row) -> str:
+    return place(app.process.code(row["code"]))
+
+
 def _task_where(app: Application, row: Row) -> str:
-    return place(app.process.code(row["where"]) or app.process.code(row["code"]))
+    return place(app.process.code(row["where"]))
 
 
 def _slot_of(app: Application, row: Row) -> str:
@@ -135,15 +139,17 @@ def _last_seen(app: Application, row: Row) -> Any:
 
 
 TASKS = (
-    Column("Id", _id, _by_id, 9, right=True),
-    Column("State", lambda a, r: task_state(r), lambda a, r: r.state, 11, moves=True),
-    Column("Name", _name, _sorted_by_text(_name), 22),
-    Column("Waits for", wait_text, _sorted_by_text(wait_text), 38, moves=True,
+    Column("Id", _id, _by_id, 6, right=True),
+    Column("State", lambda a, r: task_state(r), lambda a, r: r.state, 13, moves=True),
+    Column("Name", _name, _sorted_by_text(_name), 13),
+    Column("Coroutine", _task_code, _sorted_by_text(_task_code), 29,
+           help="The coroutine function, and where it is written"),
+    Column("Waits for", wait_text, _sorted_by_text(wait_text), 27, moves=True,
            help="What the task waits for; of one that failed, its exception"),
-    Column("Since", _age("changed"), _last_seen, 9, True, True,
+    Column("Since", _age("changed"), _last_seen, 8, True, True,
            help="How long it has been in this state"),
     Column("At", _task_where, _sorted_by_text(_task_where), 30,
-           help="Innermost await (from level 3 on), else the coroutine function"),
+           help="The innermost await; it is known from level 3 on"),
     Column("Slot", _slot_of, _sorted_by_text(_slot_of), 20,
            help="The asyncslot whose invocation this is"),
     Column("Busy", _ns("busy"), _raw("busy"), 9, True, True, "Time spent in steps"),
@@ -179,7 +185,7 @@ def _mean(app: Application, row: Row) -> str:
 
 
 SLOTS = (
-    Column("Id", _id, _by_id, 8, right=True),
+    Column("Id", _id, _by_id, 7, right=True),
     Column("Slot", _slot_name, _sorted_by_text(_slot_name), 28),
     Column("Receiver", _receiver, _sorted_by_text(_receiver), 26),
     Column("Pending", _count("live"), _raw("live"), 8, True, True,
@@ -216,7 +222,7 @@ def _wait_task(app: Application, row: Row) -> str:
 
 
 WAITS = (
-    Column("Id", _id, _by_id, 8, right=True),
+    Column("Id", _id, _by_id, 7, right=True),
     Column("Signal", _signal, _sorted_by_text(_signal), 20),
     Column("Sender", _sender, _sorted_by_text(_sender), 28),
     Column("Task", _wait_task, _raw("task"), 24),

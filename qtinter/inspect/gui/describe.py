@@ -16,6 +16,8 @@ from . import trees
 from .application import Application
 from .columns import seconds, task_state
 
+_WAITING = 3, 4  # states of a task
+
 Facts = Iterable["tuple[str, str]"]
 
 
@@ -119,6 +121,8 @@ def _task(app: Application, row: Row) -> str:
     process = app.process
     task = process.task(row)
     slot = process.rows.get((SLOT, row["slot"])) if row["slot"] else None
+    reason = analysis.why(process, row.id, app.current_stacks())
+    first = reason.chain[0]
     role = task["role"].replace("_", " ")
     text = _title(f"{row.id}  {task['name']}", task_state(row))
     since = seconds(task["since"]) if task["since"] is not None else ""
@@ -136,15 +140,21 @@ def _task(app: Application, row: Row) -> str:
                 _link(SLOT << 56 | slot.id, task["slot"]) if slot is not None else "",
             ),
             ("Coroutine", _code(task["code"])),
-            ("Is at", _code(task["where"])),
+            ("Is at", _code(first.where or task["where"])),
             ("Exception", _bad(task["exception"])),
             ("Cancelled by", escape(task["canceller"] or "")),
         ]
     )
-    text += _section("Why") + f"<p>{escape(analysis.why(process, row.id).text)}</p>"
+    text += _section("Why") + f"<p>{escape(reason.text)}</p>"
     chain = trees.await_chain(process, row)
     if len(chain) > 1:
-        text += _section("Waits for") + _chain(chain)
+        places = {TASK << 56 | link.row.id: link.where for link in reason.chain}
+        text += _section("Waits for") + _chain(
+            [link._replace(where=places.get(link.ref) or link.where) for link in chain]
+        )
+    if first.frames:
+        text += _section("Awaits" if row.state in _WAITING else "Runs")
+        text += _places(first.frames)
     hanging = trees.waiters(process, TASK << 56 | row.id)
     if hanging:
         links = ", ".join(
@@ -167,8 +177,7 @@ def _task(app: Application, row: Row) -> str:
         ]
     )
     if task["stack"]:
-        lines = "".join(f"<li>{_code(code)}</li>" for code in task["stack"])
-        text += _section("Created at") + f"<ul>{lines}</ul>"
+        text += _section("Created at") + _places(task["stack"])
     return text + _findings(app, TASK << 56 | row.id)
 
 
@@ -280,6 +289,10 @@ def _chain(chain: list[trees.Link]) -> str:
         indent = "&nbsp;" * (3 * i) + ("└ " if i else "")
         lines.append(f"{indent}{_link(link.ref, link.text)}{where}")
     return "<p>" + "<br>".join(lines) + "</p>"
+
+
+def _places(codes: Iterable[dict[str, Any]]) -> str:
+    return "<p>" + "<br>".join(_code(code) for code in codes) + "</p>"
 
 
 def _findings(app: Application, ref: int) -> str:

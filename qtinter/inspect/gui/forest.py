@@ -235,6 +235,8 @@ class Forest(QtCore.QAbstractItemModel):
     ) -> Any:
         if role == Qt.ItemDataRole.DisplayRole and 0 <= section < len(_TITLES):
             return _TITLES[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(section)
         return None
 
     def data(self, index: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -245,6 +247,8 @@ class Forest(QtCore.QAbstractItemModel):
             return node.key
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return self._text(node, index.column())
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(index.column())
         process = self.application.process
         row = process.rows.get((TASK, node.key.id)) if node.key.kind == TASK else None
         if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
@@ -267,7 +271,7 @@ class Forest(QtCore.QAbstractItemModel):
         if row is None:
             return f"task {key.id}" if column == 0 else None
         if column == 0:
-            return f"{key.id}  {process.task_name(row)}"
+            return trees.task_label(process, row)
         if column == 1:
             return task_state(row)
         if column == 2:
@@ -276,3 +280,8 @@ class Forest(QtCore.QAbstractItemModel):
         if not since:
             return None
         return seconds(max(0, self.application.now() - since) * 1e-9)
+
+
+def _alignment(column: int) -> Any:
+    side = Qt.AlignmentFlag.AlignLeft if column < 3 else Qt.AlignmentFlag.AlignRight
+    return side | Qt.AlignmentFlag.AlignVCenter

@@ -133,6 +133,11 @@ class Live(QtCore.QObject):
             }.get(cause, f"it is gone ({cause}); this is its last state")
             self.changed.emit(application)
 
+    def forget(self, application: Application) -> None:
+        """Knows it no more, until there is news of it."""
+        if self.applications.get(application.pid) is application:
+            del self.applications[application.pid]
+
     @qtinter.asyncslot(overlap="restart")
     async def follow(self, application: Any) -> None:
         """Has everything of one application told, instead of another one's."""

@@ -146,7 +146,7 @@ class TablePage(Page):
         view.setSortingEnabled(True)
         character = view.fontMetrics().averageCharWidth()
         for i, column in enumerate(self.table.columns):
-            view.setColumnWidth(i, character * column.width + 18)
+            view.setColumnWidth(i, character * column.width + 22)
         self.empty.setText(self.table.nothing)
         self.chart: LoadChart | None = None
         if name == "loops":
@@ -219,8 +219,8 @@ class TreePage(Page):
         view.setAllColumnsShowFocus(True)
         view.header().setStretchLastSection(True)
         character = view.fontMetrics().averageCharWidth()
-        for i, width in enumerate((46, 13, 44, 13)):
-            view.setColumnWidth(i, character * width)
+        for i, width in enumerate((38, 10, 34, 7, 10)):
+            view.setColumnWidth(i, character * width + 22)
         self.empty.setText("No task matches.")
         self._finish(view, "Tree of tasks")
         self._opened = 0

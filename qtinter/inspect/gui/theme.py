@@ -145,28 +145,36 @@ def _sheet(dark: bool) -> str:
     line = "#31353c" if dark else "#dfe3e8"
     head = "#24272c" if dark else "#f3f4f6"
     dim = "#9aa1ab" if dark else "#5b636d"
+    accent = "#4aa3ff" if dark else "#0b6bcb"
     return f"""
 QToolTip {{ border: 1px solid {line}; padding: 4px; }}
 QMainWindow::separator {{ background: {line}; width: 1px; height: 1px; }}
 QSplitter::handle {{ background: {line}; }}
 QHeaderView::section {{
-    background: {head}; color: {dim}; padding: 4px 8px; border: none;
+    background: {head}; color: {dim}; padding: 4px 14px 4px 8px; border: none;
     border-bottom: 1px solid {line};
 }}
-QTableView, QTreeView, QListView, QTextBrowser {{ border: none; }}
-QTreeView::item {{ padding: 3px 0; }}
+QTableView, QTreeView, QListView, QTextBrowser {{
+    border: 1px solid transparent; outline: none;
+}}
+QTableView:focus, QTreeView:focus, QListView:focus, QTextBrowser:focus {{
+    border: 1px solid {accent};
+}}
+QTableView::item {{ padding: 0 14px 0 5px; }}
+QTreeView::item {{ padding: 3px 14px 3px 5px; }}
 QTabWidget::pane {{ border: none; border-top: 1px solid {line}; }}
 QTabBar::tab {{
     padding: 6px 12px; border: none; color: {dim}; background: transparent;
 }}
 QTabBar::tab:selected {{
-    color: palette(text); border-bottom: 2px solid {"#4aa3ff" if dark else "#0b6bcb"};
+    color: palette(text); border-bottom: 2px solid {accent};
 }}
 QTabBar::tab:hover {{ color: palette(text); }}
 QToolBar {{
     border: none; border-bottom: 1px solid {line}; spacing: 4px; padding: 4px;
 }}
 QStatusBar {{ border-top: 1px solid {line}; }}
+QStatusBar QLabel {{ padding: 0 8px; }}
 QStatusBar::item {{ border: none; }}
 QDockWidget::title {{ padding: 6px 8px; background: {head}; }}
 QLabel#heading {{ color: {dim}; font-weight: 600; padding: 8px 10px 4px 10px; }}

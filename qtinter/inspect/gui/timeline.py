@@ -10,6 +10,7 @@ from .. import _tables
 from ..lanes import SIGNALS, Emission, Flow, Note, Span
 from ..model import SLOT, TASK, WAIT
 from . import theme as themes
+from . import trees
 from .application import LIVE, Application, Changes
 from .columns import seconds
 from .paint import LaneRow, Painting
@@ -305,11 +306,7 @@ class Timeline(QtWidgets.QAbstractScrollArea):
         process = self.application.process
         task = process.rows.get((TASK, row.key))
         if task is not None:
-            name = process.task_name(task)
-            slot = process.rows.get((SLOT, task["slot"])) if task["slot"] else None
-            if slot is not None:
-                name = f"{process.text(slot['name'])} ({name})"
-            return f"{row.key}  {name}"
+            return trees.task_label(process, task)
         code = process.code(row.lane.code) if row.lane is not None else None
         return f"{row.key}  {code['name'] if code else 'task'}"
 
@@ -320,6 +317,9 @@ class Timeline(QtWidgets.QAbstractScrollArea):
         self._look(0)
         painter = QtGui.QPainter(self.viewport())
         Painting(self, painter).paint()
+        if self.hasFocus():
+            painter.setPen(QtGui.QPen(self.theme.accent, 1))
+            painter.drawRect(self.viewport().rect().adjusted(0, 0, -1, -1))
         painter.end()
         self.painted_seconds = time.perf_counter() - began
 

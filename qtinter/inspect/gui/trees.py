@@ -60,6 +60,15 @@ def label(process: Process, key: Key) -> str:
     return process.describe(key.kind << 56 | key.id)
 
 
+def task_label(process: Process, row: Row) -> str:
+    """What a task is called: a call of a slot by the slot's name."""
+    name = process.task_name(row)
+    slot = process.rows.get((SLOT, row["slot"])) if row["slot"] else None
+    if slot is not None:
+        name = f"{process.text(slot['name'])} ({name})"
+    return f"{row.id}  {name}"
+
+
 def by_await(process: Process, row: Row) -> Key:
     """Above a task is what it waits for: the cause is at the top."""
     if row.state not in (_WAITING, _CANCELLING):

@@ -7,12 +7,8 @@ import os
 import time
 from typing import Any
 
-import qtinter
-
-from ..errors import InspectError
-from ..model import SLOT, TASK, WAIT
+from ..model import KEPT_ENDED, SLOT, TASK, WAIT
 from ..segment import segments
-from . import describe
 from . import theme as themes
 from .actions import Actions
 from .application import CRASH, GONE, LIVE, RECORDING, Application
@@ -23,6 +19,7 @@ from .files import open_file
 from .live import Live
 from .pages import Page, TablePage, TreePage, icons
 from .qt import Qt, QtCore, QtWidgets
+from .requests import Requests
 from .search import Search
 from .timeline import Timeline
 
@@ -46,7 +43,8 @@ class Window(QtWidgets.QMainWindow):
     def __init__(self, theme: str = themes.SYSTEM) -> None:
         super().__init__()
         self.setWindowTitle("qtinter-inspect")
-        self.resize(1440, 900)
+        room = self.screen().availableGeometry().size()
+        self.resize(QtCore.QSize(1440, 900).boundedTo(room))
         self.theme_choice = theme
         self.theme = themes.apply(theme)
         self.application: Application | None = None
@@ -56,10 +54,11 @@ class Window(QtWidgets.QMainWindow):
         self.live: Live | None = None
         self.longest_frame = 0.0
         self._wanted_pid: int | None = None
-        self._histogram_of: Any = None
         self._frames = 0
         self._status = ""
         self._make_views()
+        self.requests = Requests(self)
+        self.requests.answered.connect(self._show_details)
         self.actions_ = Actions(self)
         self._make_bars()
         self.set_theme(theme)
@@ -133,7 +132,7 @@ class Window(QtWidgets.QMainWindow):
         self.split = QtWidgets.QSplitter(Qt.Orientation.Horizontal)
         for widget in (left, self.centre, right):
             self.split.addWidget(widget)
-        self.split.setSizes([210, 900, 330])
+        self.split.setSizes([180, 920, 310])
         self.split.setStretchFactor(1, 1)
 
         self.banner = QtWidgets.QLabel()
@@ -255,9 +254,32 @@ class Window(QtWidgets.QMainWindow):
         item.setSizeHint(QtCore.QSize(10, 2 * self.fontMetrics().height() + 14))
         self.list.addItem(item)
         self._update_list()
+        self._forget_ended()
         wanted = self._wanted_pid in (None, application.pid)
         if show or (self.application is None and wanted and application.kind == LIVE):
             self.list.setCurrentRow(len(self.applications) - 1)
+
+    def _forget_ended(self) -> None:
+        """Of those that were live the last ones that ended stay, and what is shown."""
+        ended = [a for a in self.applications if a.kind == GONE]
+        ended.sort(key=lambda application: application.ended_at)
+        for application in ended[:-KEPT_ENDED]:
+            if application is not self.application:
+                self.remove_application(application)
+
+    def remove_application(self, application: Application) -> None:
+        """Takes an application that has ended, or a file, out of the list."""
+        row = self.applications.index(application)
+        if self.live is not None:
+            self.live.forget(application)
+        # First: the list tells at once which row is the current one now.
+        del self.applications[row]
+        self.list.takeItem(row)
+
+    def close_application(self) -> None:
+        """Takes away the one that is shown, which does not run any more."""
+        if self.application is not None and self.application.kind != LIVE:
+            self.remove_application(self.application)
 
     def _row_chosen(self, row: int) -> None:
         self.show_application(self.applications[row] if row >= 0 else None)
@@ -269,7 +291,7 @@ class Window(QtWidgets.QMainWindow):
         self.application = application
         self.selection = 0
         self.details.clear()
-        self._histogram_of = None
+        self.requests.forget()
         self.actions_.pause.setChecked(False)
         self.timeline.set_application(application)
         self.timeline.set_selection(0)
@@ -291,6 +313,8 @@ class Window(QtWidgets.QMainWindow):
         self._update_slowly()
 
     def _application_changed(self, application: Any) -> None:
+        if application.kind == GONE:
+            self._forget_ended()
         self._update_list()
         if application is self.application:
             self._update_banner()
@@ -315,8 +339,9 @@ class Window(QtWidgets.QMainWindow):
             }[application.kind]
             if application.lost:
                 about += ", LOST events"
-            if application.source.lints:
-                about += f", {len(application.source.lints)} findings"
+            found = len(application.source.lints)
+            if found:
+                about += f", {found} finding{'s' if found > 1 else ''}"
             text = f"{application.name}\n{about}"
             if item.text() != text:
                 item.setText(text)
@@ -433,18 +458,24 @@ class Window(QtWidgets.QMainWindow):
         """
         self.selection = chosen
         self._show_details()
-        ref = self._selected_ref()
+        ref = self.selected_ref()
         self.timeline.set_selection(ref)
         if not isinstance(chosen, tuple):
             self.page.select(chosen)
         self.actions_.update()
 
-    def _selected_ref(self) -> int:
+    def selected_ref(self) -> int:
+        """The entity that is selected, or that what is selected is about; 0: none."""
         if not isinstance(self.selection, tuple):
             return int(self.selection)
         name, ident = self.selection
         assert self.application is not None
         return TABLES[name].ref(self.application, ident)
+
+    def show_text(self, title: str, text: str) -> None:
+        """Shows a text of several lines instead of details."""
+        self.selection = 0
+        self.details.show_text(title, text)
 
     def _select_again(self) -> None:
         if self.selection and not isinstance(self.selection, tuple):
@@ -470,40 +501,7 @@ class Window(QtWidgets.QMainWindow):
                 self.details.show_lint(application, item)
         else:
             self.details.show_ref(application, self.selection)
-        self._want_histogram(self._selected_ref())
-
-    def _want_histogram(self, ref: int) -> None:
-        assert self.application is not None
-        kind, ident = ref >> 56, ref & (1 << 56) - 1
-        row = self.application.process.rows.get((kind, ident))
-        code = row["code"] if row is not None and kind in (TASK, SLOT) else 0
-        wanted = (self.application, kind, code, self._frames // 40)
-        if wanted == self._histogram_of:
-            return
-        self._histogram_of = wanted
-        if not code:
-            self.details.histogram.show_data("", None)
-            return
-        self._fetch_histogram(self.application, kind, code)
-
-    @qtinter.asyncslot(overlap="restart")
-    async def _fetch_histogram(self, application: Any, kind: int, code: int) -> None:
-        """Shows how long steps take; of what was selected last."""
-        name = (application.process.code(code) or {"name": "this code"})["name"]
-        title = f"Calls of {name}" if kind == SLOT else f"Steps of {name}"
-        data = None
-        if application.kind == LIVE and self.live is not None:
-            try:
-                found = await self.live.request(
-                    "HISTOGRAM", pid=application.pid, code=code
-                )
-            except (InspectError, asyncio.TimeoutError):
-                return  # the next frame asks again, if there is somebody to ask
-            data = found["calls" if kind == SLOT else "steps"]
-        if data is None and kind == TASK:
-            data = describe.durations(application.lanes, code)
-        if application is self.application:
-            self.details.histogram.show_data(title, data)
+        self.requests.about(application, self.selected_ref(), self._frames)
 
     # --- filters
 
@@ -588,52 +586,6 @@ class Window(QtWidgets.QMainWindow):
             self.application.thaw()
         self.timeline.viewport().update()
         self._update_banner()
-
-    # --- requests
-
-    @qtinter.asyncslot(overlap="drop")
-    async def show_stack(self) -> None:
-        """Shows where the thread of the loop is."""
-        application = self.application
-        if application is None or self.live is None:
-            return
-        try:
-            text = await self.live.request("STACK", pid=application.pid)
-        except (InspectError, asyncio.TimeoutError) as exc:
-            text = str(exc) or "The application does not answer: its loop is blocked."
-        self.selection = 0
-        self.details.show_text(f"The loop's thread of {application.name}", str(text))
-
-    @qtinter.asyncslot(overlap="drop")
-    async def cancel_task(self) -> None:
-        """Cancels the selected task, after a question."""
-        application, ref = self.application, self._selected_ref()
-        if application is None or self.live is None or ref >> 56 != TASK:
-            return
-        ident = ref & (1 << 56) - 1
-        button = QtWidgets.QMessageBox.StandardButton
-        answer = await qtinter.modal(QtWidgets.QMessageBox.question)(
-            self,
-            "Cancel task",
-            f"Cancel {application.process.describe(ref)} in {application.name}?",
-            button.Yes | button.No,
-        )
-        if answer == button.Yes:
-            await self._change("CANCEL", pid=application.pid, task=ident)
-
-    @qtinter.asyncslot
-    async def set_level(self, level: int) -> None:
-        """Changes what the application records."""
-        if self.application is not None:
-            await self._change("SET_LEVEL", pid=self.application.pid, level=level)
-
-    async def _change(self, name: str, **fields: Any) -> None:
-        assert self.live is not None
-        try:
-            await self.live.control(name, **fields)
-            self.statusBar().showMessage("done", 3000)
-        except (InspectError, OSError, asyncio.TimeoutError) as exc:
-            self.statusBar().showMessage(f"refused: {exc}", 8000)
 
     # --- files
 

@@ -1,0 +1,187 @@
+"""What the window asks for and what it forgets; and the window of another machine."""
+
+import os
+
+import pytest
+
+if os.environ.get("QTINTERBINDING", "PyQt6") not in ("PyQt6", "PySide6"):
+    pytest.skip("the window needs Qt 6", allow_module_level=True)
+
+from windows import cells, id_of, ready, until
+
+from qtinter.inspect.gui.application import Application
+from qtinter.inspect.model import KEPT_ENDED, TASK, Process
+
+
+def dialog():
+    from qtinter.inspect.gui.qt import QtWidgets
+
+    return QtWidgets.QApplication.activeModalWidget()
+
+
+async def question(window):
+    """The dialog that the action opens, once the one before is done with."""
+
+    def is_open():
+        window.actions_.cancel.trigger()
+        return dialog() is not None
+
+    await until(lambda: dialog() is None)
+    await until(is_open)
+    return dialog()
+
+
+def button(box, name):
+    return box.button(getattr(box.StandardButton, name))
+
+
+def test_why_says_what_only_the_program_knows(daemon, application, show):
+    async def look(window):
+        await ready(window)
+        window.select(TASK << 56 | id_of(window, "alpha"))
+        # The frames of the task, of which the innermost in asyncio is not the place.
+        await until(lambda: "Awaits" in window.details.text())
+        text = window.details.text()
+        assert "at sleeper (" in text[text.index("Why") : text.index("Waits for")]
+        frames = text[text.index("Awaits") :].splitlines()
+        assert frames[1].startswith("sleeper (application.py:")
+        assert frames[2].startswith("sleep (tasks.py:")
+
+    show(look)
+
+
+def test_a_stack_is_not_shown_when_the_task_has_gone_on():
+    process = Process({"pid": 1, "name": "app", "mono0": 0})
+    app = Application(process)
+    process.put([TASK, 7, 3, 1])
+    process.change(TASK, 7, {})
+    app.stacks = {7: (process.rows[TASK, 7]["changed"], "stack"), 8: (0, "gone")}
+    assert app.current_stacks() == {7: "stack"}
+    app.stacks = {7: (1, "stack")}
+    assert app.current_stacks() == {}
+
+
+@pytest.mark.parametrize("answer", ["Yes", "No"])
+def test_a_task_is_cancelled_after_a_question(daemon, start_application, show, answer):
+    application = start_application("--control")
+
+    async def look(window):
+        page = await ready(window)
+        assert not window.actions_.cancel.isEnabled()
+        window.select(TASK << 56 | id_of(window, "alpha"))
+        assert window.actions_.cancel.isEnabled()
+        box = await question(window)
+        assert "alpha in victim" in box.text()
+        assert box.standardButton(box.defaultButton()) == box.StandardButton.No
+        button(box, answer).click()
+        await until(lambda: dialog() is None)
+        if answer == "Yes":
+            # beta waited for it.
+            await until(lambda: not {"alpha", "beta"} & set(cells(page, "Name")))
+            assert "gamma" in cells(page, "Name")
+        else:
+            application.ask("task later")
+            await until(lambda: "later" in cells(page, "Name"))
+            assert {"alpha", "beta"} <= set(cells(page, "Name"))
+
+    show(look)
+
+
+def test_without_control_nothing_is_cancelled(daemon, application, show):
+    async def look(window):
+        page = await ready(window)
+        window.select(TASK << 56 | id_of(window, "alpha"))
+        box = await question(window)
+        assert "QTINTER_INSPECT_CONTROL=1" in box.text()
+        button(box, "Ok").click()
+        await until(lambda: dialog() is None)
+        assert "alpha" in cells(page, "Name")
+
+    show(look)
+
+
+def test_the_level_in_force_is_marked(daemon, application, show):
+    def marked(menu):
+        menu.aboutToShow.emit()
+        return [a.text()[:2] for a in menu.actions() if a.isChecked()]
+
+    async def look(window):
+        await ready(window)
+        menu = window.actions_.levels
+        assert marked(menu) == ["&3"]
+        menu.actions()[1].trigger()
+        await until(lambda: window.application.source.info["level"] == 2)
+        assert application.ask("level") == "2"
+        assert marked(menu) == ["&2"]
+
+    show(look)
+
+
+def test_the_oldest_ended_applications_are_forgotten(show):
+    async def look(window):
+        def came(pid):
+            app = Application(Process({"pid": pid, "name": f"app {pid}", "mono0": 0}))
+            window.live.applications[pid] = app
+            window.live.appeared.emit(app)
+            return app
+
+        def went(app):
+            app.take("down", {"cause": "goodbye"})
+            window.live.changed.emit(app)
+
+        window.live = window_live(window)
+        window.live.appeared.connect(window.add_application)
+        window.live.changed.connect(window._application_changed)
+        shown, lives = came(1), came(2)
+        assert window.application is shown
+        later = [came(pid) for pid in range(3, 3 + 2 * KEPT_ENDED)]
+        for app in (shown, *later):
+            went(app)
+        # What is shown stays although it was the first to go, and who lives.
+        kept = [shown, lives, *later[-KEPT_ENDED:]]
+        assert window.applications == kept
+        texts = [window.list.item(i).text() for i in range(window.list.count())]
+        assert [text.splitlines()[0] for text in texts] == [app.name for app in kept]
+        assert set(window.live.applications) == {app.pid for app in kept}
+        assert window.application is shown
+        window.list.setCurrentRow(1)
+        assert window.application is lives
+        went(came(100))
+        assert shown not in window.applications
+        assert len(window.applications) == 1 + KEPT_ENDED
+
+    show(look, live=False)
+
+
+def window_live(window):
+    from qtinter.inspect.gui.live import Live
+
+    return Live("/nowhere", window)
+
+
+def test_a_file_can_be_closed(show, application, runtime):
+    application.kill()
+    (segment,) = runtime.glob("*.qiseg")
+
+    async def look(window):
+        for _ in range(2):
+            window.open(str(segment))
+        assert window.actions_.close.isEnabled()
+        for left in (1, 0):
+            window.actions_.close.trigger()
+            assert window.list.count() == len(window.applications) == left
+        assert window.centre.currentWidget() is window.nothing
+        assert not window.actions_.close.isEnabled()
+        window.close_application()  # nothing is shown: nothing happens
+
+    show(look, live=False)
+
+
+def test_one_that_runs_cannot_be_closed(daemon, application, show):
+    async def look(window):
+        await ready(window)
+        assert not window.actions_.close.isEnabled()
+        window.close_application()
+        assert len(window.applications) == 1
+
+    show(look)
