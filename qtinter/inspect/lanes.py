@@ -23,6 +23,9 @@ RUNS, READY, WAITS = range(3)
 # Kinds of a loop's segments.
 ASYNCIO, OUTSIDE, IDLE, NESTED = range(4)
 
+# Segments of the states of a task in which it does not wait.
+_STATE_SEGMENTS = {0: READY, 1: READY, 2: RUNS}
+
 SIGNALS = 0  # key of the lane of emissions; a task's is its id, a loop's -number
 
 _KIND = {name: number for number, (name, _) in _tables.RECORDS.items()}
@@ -252,6 +255,16 @@ class Lanes:
         self._spans: dict[int, tuple[int, int, int]] = {}
         # Called as listener(kind, loop, start, end, lag): see Loads.take().
         self.listeners: list[Any] = []
+
+    def know(self, row: Any) -> None:
+        """Takes in the row of a task that goes on, before its records: there may be
+        none, because it has waited longer than they are kept."""
+        if row.id in self.tasks or row.is_over:
+            return
+        lane = self.tasks[row.id] = Lane(row.id, row["created"])
+        lane.code, lane.creator = row["code"], row["creator"]
+        kind = _STATE_SEGMENTS.get(row.state, WAITS + row["wait_kind"])
+        lane.open(row["changed"] or row["created"], kind, row["wait_ref"])
 
     def gap(self, count: int) -> None:
         """Records are missing between the last one and the next one."""

@@ -185,3 +185,56 @@ def test_one_that_runs_cannot_be_closed(daemon, application, show):
         assert len(window.applications) == 1
 
     show(look)
+
+
+def test_without_a_daemon_it_says_why_and_tries_again(
+    start_daemon, start_application, show, monkeypatch, tmp_path
+):
+    daemon = tmp_path / "daemon <none>"
+    monkeypatch.setenv("QTINTERD", str(daemon))
+
+    async def look(window):
+        await until(lambda: "No connection" in window.nothing.text())
+        assert "daemon &lt;none&gt;" in window.nothing.text()
+        assert window.centre.currentWidget() is window.nothing
+        assert window.actions_.retry.isEnabled()
+        monkeypatch.delenv("QTINTERD")
+        start_daemon()
+        window.actions_.retry.trigger()
+        await until(lambda: "QTINTER_INSPECT" in window.nothing.text())
+        assert not window.actions_.retry.isEnabled()
+        start_application()
+        await ready(window)
+
+    show(look)
+
+
+def test_who_dies_without_a_daemon_is_seen_to_be_dead(
+    start_daemon, start_application, show, monkeypatch
+):
+    daemon = start_daemon()
+    stays, dies = start_application(), start_application()
+
+    def text_of(window, application):
+        (i,) = [
+            i for i, a in enumerate(window.applications) if a.pid == application.pid
+        ]
+        return window.list.item(i).text()
+
+    async def look(window):
+        await until(lambda: len(window.applications) == 2)
+        monkeypatch.setenv("QTINTERD", "/nonexistent")  # no other one is started
+        daemon.stop()
+        await until(lambda: "no daemon" in text_of(window, stays))
+        assert "no daemon" in text_of(window, dies)
+        dies.kill()
+        window.retry()
+        await until(lambda: "ended" in text_of(window, dies))
+        assert "no daemon" in text_of(window, stays)
+        start_daemon()
+        window.retry()
+        await until(lambda: window.live.applications[stays.pid].kind == "live")
+        assert "ended" in text_of(window, dies)
+        assert "died" in window.live.applications[dies.pid].problem
+
+    show(look)

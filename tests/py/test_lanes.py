@@ -17,7 +17,7 @@ from qtinter.inspect.lanes import (
     Lanes,
 )
 from qtinter.inspect.loads import TICK, Loads, bin_width
-from qtinter.inspect.model import SLOT, TASK, WAIT
+from qtinter.inspect.model import SLOT, TASK, WAIT, Row
 
 KIND = {name: number for number, (name, _) in _tables.RECORDS.items()}
 FOR_TASK, FOR_SIGNAL = WAITS + 3, WAITS + 4
@@ -256,3 +256,44 @@ def test_bins_of_loads_are_of_whole_ticks(bins):
     found = loads.of(1, 0, end, bins)
     assert len(found) <= bins
     assert [load.asyncio for load in found[:-1]] == [width] * (len(found) - 1)
+
+
+def known_row(ident, state, **values):
+    names = [name for name, _ in _tables.ENTITIES[TASK][1]]
+    return Row(TASK, ident, state, 1, [values.get(name, 0) for name in names])
+
+
+def test_a_task_without_records_has_waited_since_its_row_changed():
+    lanes = Lanes()
+    lanes.know(known_row(1, 3, created=100, changed=150, wait_kind=5, code=9))
+    lanes.know(known_row(2, 2, created=100, changed=300))
+    lanes.know(known_row(3, 5, created=100, changed=300))  # it is over
+    assert [*lanes.tasks[1].spans(0, 1000, 1, 900)] == [(150, 900, WAITS + 5, 0, 0, 1)]
+    assert lanes.tasks[1].code == 9
+    assert [span.kind for span in lanes.tasks[2].spans(0, 1000, 1, 900)] == [RUNS]
+    assert set(lanes.tasks) == {1, 2}
+
+
+def test_what_records_tell_of_a_task_counts_more_than_its_row():
+    lanes = Lanes()
+    lanes.know(known_row(1, 3, created=100, changed=500, wait_kind=5))
+    lanes.feed(
+        [
+            record(200, "TASK_WAKE", 5, 1),
+            record(300, "TASK_STEP", 0, 1, 50),
+            record(300, "TASK_WAIT", 5, 1),
+            record(450, "TASK_WAKE", 5, 1),
+            record(500, "TASK_STEP", 0, 1, 10),
+            record(500, "TASK_WAIT", 5, 1),
+        ]
+    )
+    lanes.know(known_row(1, 3, created=100, changed=700, wait_kind=4))
+    found = [(s.start, s.end, s.kind) for s in lanes.tasks[1].spans(0, 1000, 1, 900)]
+    assert found == [
+        (200, 250, READY),
+        (250, 300, RUNS),
+        (300, 450, WAITS + 5),
+        (450, 490, READY),
+        (490, 500, RUNS),
+        (500, 900, WAITS + 5),
+    ]

@@ -34,6 +34,7 @@ _KEYS = """\
 <tr><td><b>Esc</b></td><td>give the range up</td></tr>
 <tr><td><b>Home</b></td><td>show everything</td></tr>
 <tr><td><b>Ctrl+O</b></td><td>open a recording or a segment</td></tr>
+<tr><td><b>F5</b></td><td>look for the daemon again, now</td></tr>
 <tr><td><b>Ctrl+W</b></td><td>close a file, or what has ended</td></tr>
 <tr><td><b>Ctrl+E</b></td><td>export the view as PNG or SVG</td></tr>
 </table>"""
@@ -115,6 +116,8 @@ class Actions:
             lambda: window.requests.cancel_task(),
         )
         self.levels = application.addMenu("&Level")
+        self.retry = self._add(application, "Connect &again", "F5", window.retry)
+        self.retry.setEnabled(False)
         self.levels.aboutToShow.connect(self._show_levels)
 
         menu = bar.addMenu("&Help")

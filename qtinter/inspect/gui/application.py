@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 import time
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable, Iterator, List
 
 from ..lanes import Lanes
 from ..loads import Loads
@@ -18,6 +18,11 @@ from ..model import LOOP, TASK, Process
 LIVE, GONE, CRASH, RECORDING = "live", "gone", "crash", "recording"
 SLICE = 512  # records between two looks at the clock
 STALLS_KEPT = 500
+_WITH_EVENTS = 2  # the level from which on there are events
+
+
+class _Rows(List[Any]):
+    """Rows of tasks among the events that are to be read."""
 
 
 class Changes:
@@ -46,6 +51,7 @@ class Application:
     :ivar lost: events that were lost while it was watched.
     :ivar older: events that were overwritten before.
     :ivar ended_at: when it was told that it is gone, of the monotonic clock.
+    :ivar cut_off: it may run, but there is no daemon that could tell.
     :ivar stacks: what it answered to STACK, by task: (when the task changed, text).
     """
 
@@ -60,6 +66,7 @@ class Application:
         self.lost = 0
         self.older = 0
         self.ended_at = 0.0
+        self.cut_off = False
         self.stacks: dict[int, tuple[int, str]] = {}
         self.loops = {ident for kind, ident in process.rows if kind == LOOP}
         self._changes: dict[int, list[Changes]] = {}
@@ -169,6 +176,8 @@ class Application:
             self._take_stall(data["stall"])
         elif what == "snapshot":
             self.loops = {ident for kind, ident in self.source.rows if kind == LOOP}
+            if self.source.info.get("level", 0) >= _WITH_EVENTS:
+                self.add_rows()
             self.all_changed()
         elif what == "up":
             self.kind = LIVE
@@ -204,6 +213,13 @@ class Application:
             self.changed(-1, oldest)
         self.changed(-1, key)
 
+    def add_rows(self) -> None:
+        """Has :meth:`work` make lanes of the tasks that are there, before it reads what
+        events are added later."""
+        rows = list(self.source.of_kind(TASK))
+        for i in range(0, len(rows), SLICE):
+            self._records.append(_Rows(rows[i : i + SLICE]))
+
     def add_records(self, records: Iterable[Any]) -> None:
         """Events, oldest first, to be read by :meth:`work`."""
         found = list(records)
@@ -235,6 +251,9 @@ class Application:
                     break
             if isinstance(part, int):
                 self.lanes.gap(part)
+            elif isinstance(part, _Rows):
+                for row in part:
+                    self.lanes.know(row)
             else:
                 self.lanes.feed(part)
             if time.monotonic() > deadline:

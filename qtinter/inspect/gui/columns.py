@@ -277,9 +277,9 @@ def _about(app: Application, item: Any) -> str:
 
 LINTS = (
     Column("Severity", lambda a, i: _SEVERITIES.get(i["severity"], i["severity"]),
-           lambda a, i: "EWI".find(i["severity"]), 10),
+           lambda a, i: "EWI".find(i["severity"]), 13),
     Column("Id", lambda a, i: str(i["id"]), lambda a, i: i["id"], 8),
-    Column("Finding", lambda a, i: str(i["text"]), lambda a, i: i["text"], 70),
+    Column("Finding", lambda a, i: str(i["text"]), lambda a, i: i["text"], 58),
     Column("About", _about, _sorted_by_text(_about), 32),
     Column("Times", lambda a, i: f"{i['count']:,}", lambda a, i: i["count"], 7, True),
     Column("Since", lambda a, i: seconds(max(0, a.now() - i["since"]) * 1e-9),

@@ -299,7 +299,5 @@ def _findings(app: Application, ref: int) -> str:
     found = [lint for key, lint in app.process.lints.items() if key[1] == ref]
     if not found:
         return ""
-    lines = "".join(
-        f"<li>{_bad(lint['id'])} {escape(lint['text'])}</li>" for lint in found
-    )
-    return _section("Findings") + f"<ul>{lines}</ul>"
+    lines = [f"{_bad(lint['id'])} {escape(lint['text'])}" for lint in found]
+    return _section("Findings") + f"<p>{'<br>'.join(lines)}</p>"

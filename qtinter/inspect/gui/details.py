@@ -48,7 +48,7 @@ class Details(QtWidgets.QWidget):
             f".bad {{ color: {theme.bad.name()}; }}"
             f"a {{ color: {theme.accent.name()}; text-decoration: none; }}"
             "h3 { margin: 0 0 6px 0; } h4 { margin: 10px 0 2px 0; }"
-            "p, ul { margin: 2px 0; } pre { white-space: pre-wrap; }"
+            "p { margin: 2px 0; } pre { white-space: pre-wrap; }"
         )
         html, self._html = self._html, ""
         self._show(html or _EMPTY)

@@ -39,6 +39,7 @@ def _open_segment(path: str) -> Application:
     elif not process.info.get("closed"):
         application.problem = "it died; this is its last state"
     application.older = process.lost
+    application.add_rows()
     application.add_records(process.records)
     process.alive = False  # its clock stands still
     _add_findings(application, traces.open(path, allow_gaps=True))
@@ -61,6 +62,7 @@ def _open_recording(path: str, at: float | None) -> Application:
             application.older += gap.count
         else:
             application.lost += gap.count
+    application.add_rows()
     application.read_from(_parts(trace, end))
     _add_findings(application, trace)
     return application

@@ -264,7 +264,7 @@ class Forest(QtCore.QAbstractItemModel):
         process = self.application.process
         key = node.key
         if column == 4:
-            return str(len(node.children)) if node.children else None
+            return f"{len(node.children):,}" if node.children else None
         if key.kind != TASK:
             return trees.label(process, key) if column == 0 else None
         row = process.rows.get((TASK, key.id))

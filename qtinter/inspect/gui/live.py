@@ -13,12 +13,16 @@ import qtinter
 from ..errors import IncompatibleError, InspectError
 from ..feed import Change, Feed, connect
 from ..model import LOOP
+from ..remote import Remote
+from ..segment import is_running
 from .application import GONE, LIVE, Application
 from .qt import QtCore, Signal
 
 RETRY_SECONDS = 2.0
 OVERVIEW_HZ = 2
 HZ = 20
+
+DIED = "it died; this is its last state"
 
 
 class Live(QtCore.QObject):
@@ -84,9 +88,24 @@ class Live(QtCore.QObject):
         for application in self.applications.values():
             if application.kind == LIVE:
                 application.take("down", {})
+                application.cut_off = True
                 application.problem = "the daemon is gone; this is the last known state"
                 self.changed.emit(application)
+        self._look_who_died()
         self.status.emit(why, False)
+
+    def _look_who_died(self) -> None:
+        """Without a daemon nobody tells that an application ends."""
+        if isinstance(self.address, Remote):
+            return
+        for application in list(self.applications.values()):
+            info = application.source.info
+            if application.cut_off and not is_running(
+                application.pid, int(info.get("start", 0))
+            ):
+                application.cut_off = False
+                application.problem = DIED
+                self.changed.emit(application)
 
     async def _serve(self, feed: Feed) -> None:
         overview = asyncio.ensure_future(
@@ -124,12 +143,13 @@ class Live(QtCore.QObject):
         application.take(change.what, change.data)
         if change.what == "up":
             application.problem = ""
+            application.cut_off = False
             self.changed.emit(application)
         elif change.what == "down":
             cause = change.data.get("cause", "")
             application.problem = {
                 "goodbye": "it has ended; this is its last state",
-                "died": "it died; this is its last state",
+                "died": DIED,
             }.get(cause, f"it is gone ({cause}); this is its last state")
             self.changed.emit(application)
 

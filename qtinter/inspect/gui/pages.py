@@ -17,6 +17,7 @@ _STATES = (
     "running", "ready", "created", "waiting", "cancelling", "done", "failed",
     "cancelled", "destroyed", "E", "W", "I",
 )  # fmt: skip
+_CELL_MARGINS = 26  # pixels, of the style sheet and of the style
 _OPEN_LEVELS = 3  # of the tree, that are open at first
 _OPEN_CHILDREN = 300  # children, beyond which a node is not opened by itself
 _OPEN_MOST = 500  # nodes, beyond which nothing is opened by itself
@@ -50,6 +51,7 @@ class Page(QtWidgets.QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
         self.stack = QtWidgets.QStackedWidget()
+        self.stack.setObjectName("views")
         self.box = QtWidgets.QVBoxLayout(self)
         self.box.setContentsMargins(0, 0, 0, 0)
         self.box.setSpacing(0)
@@ -144,9 +146,11 @@ class TablePage(Page):
             else Qt.SortOrder.AscendingOrder,
         )
         view.setSortingEnabled(True)
+        digit = view.fontMetrics().horizontalAdvance("0")
         character = view.fontMetrics().averageCharWidth()
         for i, column in enumerate(self.table.columns):
-            view.setColumnWidth(i, character * column.width + 22)
+            wide = digit if column.right else character
+            view.setColumnWidth(i, wide * column.width + _CELL_MARGINS)
         self.empty.setText(self.table.nothing)
         self.chart: LoadChart | None = None
         if name == "loops":
@@ -219,8 +223,8 @@ class TreePage(Page):
         view.setAllColumnsShowFocus(True)
         view.header().setStretchLastSection(True)
         character = view.fontMetrics().averageCharWidth()
-        for i, width in enumerate((38, 10, 34, 7, 10)):
-            view.setColumnWidth(i, character * width + 22)
+        for i, width in enumerate((36, 10, 30, 10, 11)):
+            view.setColumnWidth(i, character * width + _CELL_MARGINS)
         self.empty.setText("No task matches.")
         self._finish(view, "Tree of tasks")
         self._opened = 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .timeline import Timeline
 
 _PIXELS = 2  # width below which segments are drawn together
-_MOST_FLOWS = 250  # beyond, only those of the selected task
+_ARROW_WIDTH = 8  # pixels for each, on the average; if there are less, fewer are drawn
 _TEXT_WIDTH = 56  # pixels that a segment needs to be labelled
 _STEPS = (1, 2, 5)
 
@@ -351,12 +351,14 @@ class Painting:
         chosen = self.timeline._key(self.timeline.selection)
         lanes = application.lanes
         found = lanes.between(lanes.flows, self.timeline.t0, self.timeline.t1)
-        few = len(found) <= _MOST_FLOWS
+        most = (self.width - self.left) // _ARROW_WIDTH
+        if len(found) > most:
+            found = [f for f in found if chosen > 0 and chosen in (f.source, f.target)]
+        if len(found) > most:
+            return  # they would hide what is below
         seen = set()
         for flow in found:
             of_chosen = chosen > 0 and chosen in (flow.source, flow.target)
-            if not few and not of_chosen:
-                continue
             source, target = places.get(flow.source), places.get(flow.target)
             if source is None or target is None:
                 continue
@@ -471,12 +473,13 @@ class Painting:
             painter.fillRect(
                 QtCore.QRectF(x0, 0, max(1.0, x1 - x0), self.ruler - 1), theme.brush
             )
+            text = seconds((brush[1] - brush[0]) * 1e-9)
+            wide = self.metrics.horizontalAdvance(text) + 12
+            middle = (max(x0, self.left) + min(x1, self.width)) / 2
+            area = QtCore.QRectF(middle - wide / 2, 2, wide, self.ruler - 5)
+            painter.fillRect(area, theme.base)  # a label of the ruler may be there
             painter.setPen(theme.text)
-            painter.drawText(
-                QtCore.QRectF(x0, 0, max(80.0, x1 - x0), self.ruler - 4),
-                Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignHCenter,
-                seconds((brush[1] - brush[0]) * 1e-9),
-            )
+            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, text)
         painter.restore()
         painter.setPen(theme.dim)
         span = seconds((self.timeline.t1 - self.timeline.t0) * 1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import qtinter
@@ -135,16 +136,17 @@ class Requests(QtCore.QObject):
             await qtinter.modal(box.information)(
                 self.window,
                 "Cancel task",
-                f"{application.name} does not accept cancellations. It needs "
-                "qtinter.inspect.enable(control=True), or QTINTER_INSPECT_CONTROL=1 in "
-                "its environment.",
+                f"<p>{escape(application.name)} does not accept cancellations. It "
+                "needs qtinter.inspect.enable(control=True), or "
+                "QTINTER_INSPECT_CONTROL=1 in its environment.</p>",
             )
             return
         button = box.StandardButton
+        task = application.process.describe(ref)
         answer = await qtinter.modal(box.question)(
             self.window,
             "Cancel task",
-            f"Cancel {application.process.describe(ref)} in {application.name}?",
+            f"<p>Cancel {escape(task)} in {escape(application.name)}?</p>",
             button.Yes | button.No,
             button.No,
         )

@@ -179,6 +179,7 @@ QStatusBar::item {{ border: none; }}
 QDockWidget::title {{ padding: 6px 8px; background: {head}; }}
 QLabel#heading {{ color: {dim}; font-weight: 600; padding: 8px 10px 4px 10px; }}
 QLabel#empty {{ color: {dim}; }}
+QStackedWidget#views {{ background: palette(base); }}
 """
 
 
@@ -254,4 +255,6 @@ def state_icon(kind: str, theme: Theme, size: int = 12) -> Any:
     else:
         painter.drawEllipse(area)
     painter.end()
-    return QtGui.QIcon(pixmap)
+    icon = QtGui.QIcon(pixmap)
+    icon.addPixmap(pixmap, QtGui.QIcon.Mode.Selected)  # and not tinted
+    return icon

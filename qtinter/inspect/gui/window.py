@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from html import escape
 from typing import Any
 
 from ..model import KEPT_ENDED, SLOT, TASK, WAIT
@@ -28,10 +29,16 @@ BUDGET_SECONDS = 0.012  # of a frame, for each of events, rows
 SLOW_FRAMES = 10  # frames between two looks at what need not be looked at each time
 _MANY_ROWS = 20_000
 
-_NOTHING = """<h2>No application is shown</h2>
+_OPEN = "<p>Or open what one has left behind: <b>File &rsaquo; Open</b>.</p>"
+_NOTHING = f"""<h2>No application is shown</h2>
 <p>Start a program with <code>QTINTER_INSPECT=1</code> in its environment,<br>
 or call <code>qtinter.inspect.enable()</code> in it: it appears here by itself.</p>
-<p>Or open what one has left behind: <b>File &rsaquo; Open</b>.</p>"""
+{_OPEN}"""
+_NO_DAEMON = f"""<h2>No connection to the daemon</h2>
+<p>%s</p>
+<p>It is tried again by itself; <b>F5</b> does so at once.<br>
+<code>qtinter-inspect doctor</code> says what is in the way.</p>
+{_OPEN}"""
 
 
 class Window(QtWidgets.QMainWindow):
@@ -114,6 +121,8 @@ class Window(QtWidgets.QMainWindow):
         self.nothing = QtWidgets.QLabel(_NOTHING)
         self.nothing.setObjectName("empty")
         self.nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.nothing.setWordWrap(True)
+        self.nothing.setMargin(24)
         self.centre = QtWidgets.QStackedWidget()
         self.centre.addWidget(self.middle)
         self.centre.addWidget(self.nothing)
@@ -132,12 +141,15 @@ class Window(QtWidgets.QMainWindow):
         self.split = QtWidgets.QSplitter(Qt.Orientation.Horizontal)
         for widget in (left, self.centre, right):
             self.split.addWidget(widget)
+        for widget, width in ((left, 110), (self.centre, 400), (right, 190)):
+            widget.setMinimumWidth(width)
         self.split.setSizes([180, 920, 310])
         self.split.setStretchFactor(1, 1)
 
         self.banner = QtWidgets.QLabel()
         self.banner.setObjectName("banner")
         self.banner.setWordWrap(True)
+        self.banner.setTextFormat(Qt.TextFormat.PlainText)  # names are in it
         self.banner.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
@@ -180,6 +192,7 @@ class Window(QtWidgets.QMainWindow):
         ):
             bar.addAction(action)
         self.counts = QtWidgets.QLabel()
+        self.counts.setTextFormat(Qt.TextFormat.PlainText)
         self.lost = QtWidgets.QLabel()
         status = self.statusBar()
         status.addWidget(self.counts, 1)
@@ -326,14 +339,22 @@ class Window(QtWidgets.QMainWindow):
 
     def _connection_changed(self, text: str, there: bool) -> None:
         self._status = text if there else f"no daemon: {text}"
+        self.nothing.setText(_NOTHING if there else _NO_DAEMON % escape(text))
+        self.actions_.retry.setEnabled(not there)
         self._update_slowly()
+
+    def retry(self) -> None:
+        """Looks for the daemon again, now."""
+        if self.live is not None:
+            self.live.retry.emit()
 
     def _update_list(self) -> None:
         for i, application in enumerate(self.applications):
             item = self.list.item(i)
             about = {
                 LIVE: f"pid {application.pid}",
-                GONE: f"pid {application.pid}, ended",
+                GONE: f"pid {application.pid}, "
+                + ("no daemon" if application.cut_off else "ended"),
                 CRASH: f"pid {application.pid}, segment",
                 RECORDING: "recording",
             }[application.kind]
@@ -347,6 +368,8 @@ class Window(QtWidgets.QMainWindow):
                 item.setText(text)
                 item.setToolTip(application.path or text)
             sign = {LIVE: "live", GONE: "dead"}.get(application.kind, "file")
+            if application.cut_off:
+                sign = "waiting"
             item.setIcon(themes.state_icon(sign, self.theme))
 
     # --- frames
@@ -404,7 +427,7 @@ class Window(QtWidgets.QMainWindow):
             words.append("in the chosen range")
         if application.behind:
             words.append("reading events")
-        words.append(self._status if application.kind == LIVE else "")
+        words.append(self._status if application.kind in (LIVE, GONE) else "")
         self.counts.setText("   ·   ".join(word for word in words if word))
         self.lost.setText(f"LOST {application.lost:,}" if application.lost else "")
         for name in ("lints", "stalls"):
@@ -438,7 +461,7 @@ class Window(QtWidgets.QMainWindow):
                 )
         self.banner.setVisible(bool(lines))
         color = self.theme.bad if bad else self.theme.accent
-        text = "&nbsp;&nbsp;·&nbsp;&nbsp;".join(lines)
+        text = "   ·   ".join(lines)
         if self.banner.text() != text:
             self.banner.setText(text)
         style = (
