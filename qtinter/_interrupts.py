@@ -10,6 +10,7 @@ not wait.  docs/interrupts.md has all cases.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # typeshed has none
 import contextlib
 import signal
 import sys
@@ -34,14 +35,10 @@ if TYPE_CHECKING:
 else:
     _Loop = object
 
-_set_handler: Any = signal.signal
-_get_handler: Any = signal.getsignal
-if sys.version_info < (3, 8):
-    # There the functions of the module signal leave reference cycles (of its enums)
-    # that hold the caller's frames until the next collection.
-    import _signal
-
-    _set_handler, _get_handler = _signal.signal, _signal.getsignal
+# Not those of the module signal, which turn handlers into enums: that takes as long as
+# all else of beginning and ending a run, and leaves reference cycles in Python 3.7.
+_set_handler: Any = _signal.signal
+_get_handler: Any = _signal.getsignal
 
 
 class InterruptHook:
