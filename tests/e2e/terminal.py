@@ -54,6 +54,7 @@ class Terminal:
                 environment or os.environ, TERM="xterm-256color", COLORTERM="truecolor"
             ),
             start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)

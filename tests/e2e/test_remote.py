@@ -292,3 +292,43 @@ def test_another_major_there(other_end, run):
 
     with pytest.raises(IncompatibleError, match=r"speaks protocol 2\.0"):
         run(follow())
+
+
+ASKING = """\
+import os, sys
+try:
+    with open("/dev/tty", "r+b", buffering=0) as tty:
+        tty.write(b"Password: ")
+        said = tty.readline().decode()
+except OSError:
+    said = "nobody to ask"
+with open(sys.argv[1], "a") as file:
+    print(said.strip(), file=file)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def test_the_terminal_view_lets_ssh_ask_at_first(far, tmp_path, daemon):
+    pytest.importorskip("textual", reason="the terminal view needs textual")
+    pytest.importorskip("pyte", reason="the terminal that shows it is pyte")
+    from terminal import Terminal
+
+    script, answers = tmp_path / "asking.py", tmp_path / "answers"
+    script.write_text(ASKING)
+    ssh = shlex.split(far.ssh)
+    asking = shlex.join([ssh[0], str(script), str(answers), *ssh[1:]])
+    words = [*far.words, "--ssh-command", asking, "top"]
+    view = Terminal([sys.executable, "-m", "qtinter.inspect", *words])
+    try:
+        view.wait_for("Password: ")
+        assert b"\x1b[?1049h" not in view.raw  # it has the terminal for itself
+        view.press(*"secret", "enter")
+        view.wait_for("alpha", "beta", "● live")
+        daemon.stop()
+        view.until(lambda _: answers.read_text().count("\n") > 1)
+        view.press("q")
+        assert view.process.wait(60) == 0
+    finally:
+        view.close()
+    first, second = answers.read_text().splitlines()[:2]
+    assert (first, second) == ("secret", "nobody to ask")

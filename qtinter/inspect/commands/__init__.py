@@ -56,6 +56,8 @@ def add_needed(command: Any, words: Sequence[str]) -> None:
 
     All, if there are none among them: then there is help to be shown, or a mistake.
     """
+    if list(words) == ["--version"]:
+        return
     needed = [m for m, names in _MODULES.items() if not set(names).isdisjoint(words)]
     for module in needed or (_MODULES if words else ()):
         importlib.import_module(module).add_commands(command)

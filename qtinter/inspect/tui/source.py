@@ -25,7 +25,7 @@ SURVEY_HZ = 4
 SURVEY_SUB = 1  # the number of a connection's first subscription
 EVENTS_HZ = 10
 RETRY_SECONDS = 0.25
-SETTLE_SECONDS = 0.3  # that a first screen is waited for before others prepare theirs
+SETTLE_SECONDS = 2.0  # that a first screen is waited for before all else
 # A daemon that is being restarted by others gets so long before we start one.
 START_AFTER_SECONDS = 3.0
 
@@ -145,7 +145,7 @@ class LiveSource(Source):
     # --- connection
 
     async def settle(self) -> None:
-        """Wait for the first state.
+        """Wait for the first state; not if the daemon must be started for it.
 
         Of another machine until it is there, or cannot be had: ssh may ask for a
         password, and must have the terminal for it.
@@ -193,6 +193,7 @@ class LiveSource(Source):
         try:
             if feed.started:
                 self.connection = "waiting for applications"
+                self._settle()
                 await feed.wait_for_applications()
             pid = self.followed or self.wanted or await self._choose(feed)
             # Loops first: what a later subscription brings replaces what is known.
