@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 from .. import _core
 from . import _tables
+from .fields import TASK_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -245,7 +246,8 @@ class Process:
             if row.kind == kind and (ended or not row.is_over):
                 yield row
 
-    def _age(self, since: int) -> float | None:
+    def age(self, since: int) -> float | None:
+        """Seconds since a reading of the process's clock; of 0 None."""
         return max(0, self.now() - since) * 1e-9 if since else None
 
     def tasks(self, ended: bool = False) -> list[dict[str, Any]]:
@@ -255,34 +257,17 @@ class Process:
 
     def task(self, row: Row) -> dict[str, Any]:
         """One task in words; times in seconds."""
-        slot = self.rows.get((SLOT, row["slot"])) if row["slot"] else None
-        state = _tables.TASK_STATES.get(row.state, str(row.state))
-        return {
-            "id": row.id,
-            "name": self.task_name(row),
-            "state": state,
-            "role": _tables.TASK_ROLES.get(row["role"], ""),
-            "code": self.code(row["code"]),
-            "where": self.code(row["where"]),
-            "loop": row.loop,
-            "waits_for": self.wait_of(row),
-            "since": self._age(row["changed"]),
-            "age": self._age(row["created"]),
-            "busy": row["busy"] * 1e-9,
-            "scheduled": row["scheduled"] * 1e-9,
-            "max_step": row["max_step"] * 1e-9,
-            "steps": row["steps"],
-            "wakes": row["wakes"],
-            "self_wakes": row["self_wakes"],
-            "creator": self.describe(row["creator"]),
-            "woken_by": self.describe(row["woken_by"]),
-            "slot": self.text(slot["name"]) if slot is not None else None,
-            "slot_id": row["slot"] or None,
-            "cancels": row["cancels"],
-            "canceller": self.describe(row["canceller"]) or None,
-            "exception": self.text(row["exception"]) or None,
-            "stack": self.stack(row["stack"]),
-        }
+        return {name: make(self, row) for name, make in TASK_FIELDS.items()}
+
+    def slot_name(self, ident: int) -> str | None:
+        """Of the asyncslot with this id, 0: of none."""
+        row = self.rows.get((SLOT, ident)) if ident else None
+        return None if row is None else self.text(row["name"])
+
+    def lints_of(self, kind: int, ident: int) -> list[str]:
+        """The ids of the findings about an entity."""
+        ref = kind << 56 | ident
+        return sorted(name for name, about in self.lints if about == ref)
 
     def stack(self, ident: int) -> list[dict[str, Any]]:
         value = self.entries.get(ident)
@@ -334,7 +319,7 @@ class Process:
                     "policy": _tables.OVERLAPS.get(row["policy"], ""),
                     "total": row["total"] * 1e-9,
                     "max": row["max"] * 1e-9,
-                    "last_call": self._age(row["last_call"]),
+                    "last_call": self.age(row["last_call"]),
                     "ignore": self.text(row["ignore"]),
                     "pending": pending.get(row.id, []),
                 }
@@ -357,7 +342,7 @@ class Process:
                     "form": _tables.WAIT_FORMS.get(row["form"], ""),
                     "task": row["task"] or None,
                     "task_name": self.task_name(task) if task is not None else None,
-                    "since": self._age(row["since"]),
+                    "since": self.age(row["since"]),
                     "fired": row["fired"],
                     "buffered": row["buffered"],
                     "dropped": row["dropped"],
@@ -378,7 +363,7 @@ class Process:
                     "host": self.text(row["host"]),
                     "thread": row["thread"],
                     "current": self.describe(row["current"]) or None,
-                    "busy_for": self._age(row["busy_since"]),
+                    "busy_for": self.age(row["busy_since"]),
                     "iterations": row["iterations"],
                     "turns": row["turns"],
                     "callbacks": row["callbacks"],

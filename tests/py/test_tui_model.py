@@ -11,9 +11,9 @@ pytest.importorskip("rich", reason="the terminal view needs rich")
 from qtinter import trace
 from qtinter.inspect import _tables
 from qtinter.inspect.feed import Change
+from qtinter.inspect.fields import TASK_FIELDS, TaskFields
 from qtinter.inspect.model import LOOP, SLOT, TASK, WAIT, Process
 from qtinter.inspect.tui import files, layout, text
-from qtinter.inspect.tui.fields import TASK_FIELDS, TaskFields
 from qtinter.inspect.tui.history import LagMeter, LoopHistory, StallLog, TaskTrack
 from qtinter.inspect.tui.line import LineEdit
 from qtinter.inspect.tui.rows import CHUNK, Forest, Group, RowModel
@@ -381,13 +381,21 @@ def test_filters_and_searches(source):
 
 
 def test_fields_of_filters_are_those_of_a_task(source):
-    viewer = Viewer(source)
+    process = source.process
     for ident in (1, 2, 3):
-        found = source.process.rows[TASK, ident]
-        task = source.process.task(found)
-        fields = TaskFields(viewer, found)
-        assert {name: fields[name] for name in task} == task
-        assert set(TASK_FIELDS) == {*task, "lint"}
+        found = process.rows[TASK, ident]
+        fields = TaskFields(process, found, lambda: ["QI101"])
+        assert dict(fields) == {**process.task(found), "lint": ["QI101"]}
+
+
+def test_only_fields_that_are_asked_for_are_made(source, monkeypatch):
+    made = []
+    for name in [*TASK_FIELDS]:
+        monkeypatch.setitem(TASK_FIELDS, name, lambda *_, name=name: made.append(name))
+    found = source.process.rows[TASK, 1]
+    fields = TaskFields(source.process, found, lambda: made.append("lint"))
+    fields["age"], fields["lint"]
+    assert made == ["age", "lint"]
 
 
 def test_warnings(source):

@@ -151,7 +151,7 @@ def _lint(options: argparse.Namespace) -> int:
             "ref": finding["ref"],
             "text": finding["text"],
             "count": finding["count"],
-            "for": process._age(finding["since"]),
+            "for": process.age(finding["since"]),
             "help": f"{DOCUMENTATION}#{finding['id'].lower()}",
         }
         for process in processes

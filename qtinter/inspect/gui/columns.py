@@ -37,38 +37,6 @@ def seconds(value: float | None) -> str:
     return words.seconds(value).replace(" us", " µs")
 
 
-class TaskFields(Mapping[str, Any]):
-    """A task as a filter sees it; computed when a field is asked for."""
-
-    __slots__ = ("_lints", "_process", "_row", "_task")
-
-    def __init__(self, application: Application, row: Row) -> None:
-        self._process = application.process
-        self._row = row
-        self._task: dict[str, Any] | None = None
-
-    def _all(self) -> dict[str, Any]:
-        if self._task is None:
-            self._task = self._process.task(self._row)
-            ref = TASK << 56 | self._row.id
-            found = [key[0] for key in self._process.lints if key[1] == ref]
-            self._task["lint"] = found
-        return self._task
-
-    def __getitem__(self, name: str) -> Any:
-        if name == "state":
-            return _tables.TASK_STATES.get(self._row.state, "")
-        if name == "id":
-            return self._row.id
-        return self._all()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-
 def _age(column: str) -> Callable[[Application, Row], str]:
     def text(app: Application, row: Row) -> str:
         since = row[column]

@@ -7,10 +7,10 @@ import time
 from typing import Any, Callable, Mapping
 
 from .. import filters
-from ..fields import FIELDS
+from ..fields import FIELDS, TaskFields
 from ..model import LOOP, SLOT, TASK, WAIT
 from .application import Application
-from .columns import TABLES, TaskFields
+from .columns import TABLES
 
 Accepts = Callable[[Any, Any], bool]
 
@@ -82,7 +82,8 @@ class Search:
         self, app: Application, table: str, ident: Any, item: Any
     ) -> Mapping[str, Any]:
         if table == "tasks":
-            return TaskFields(app, item)
+            process = app.process
+            return TaskFields(process, item, lambda: process.lints_of(TASK, item.id))
         if table in ("lints", "stalls"):
             fields = dict(item)
             fields["since"] = max(0, app.now() - item["since"]) * 1e-9

@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .. import filters
+from ..fields import FIELDS, TaskFields
 from ..model import LOOP, TASK, Process, Row
-from .fields import TASK_FIELDS, TaskFields
 from .history import (
     LagMeter,
     LoopHistory,
@@ -206,12 +206,21 @@ class Viewer:
         if not text:
             return None
         try:
-            holds = filters.compile(text, fields=TASK_FIELDS)
+            holds = filters.compile(text, fields=FIELDS["tasks"])
         except ValueError:
             if not _WORDS.fullmatch(text):
                 raise
             return self._search(text.casefold())
-        return lambda row: holds(TaskFields(self, row))
+
+        def passes(row: Row) -> bool:
+            assert self.process is not None
+            return holds(TaskFields(self.process, row, lambda: self._lints(row.id)))
+
+        return passes
+
+    def _lints(self, task: int) -> list[str]:
+        finding = self.warnings.get((TASK, task))
+        return [] if finding is None else list(finding.lints)
 
     def _search(self, wanted: str) -> Callable[[Row], bool]:
         def holds(row: Row) -> bool:
