@@ -384,6 +384,24 @@ def connect(
     return _connect_function(signal, callback, gone)
 
 
+def when_destroyed(obj: Any, callback: Callable[[], Any]) -> Link:
+    """Calls `callback` when a QObject is destroyed, until the link is closed or dropped.
+
+    :param obj: alive; a wrapper that belongs to it.
+    :param callback: called as `gone` of :func:`connect` is.  Must not raise.
+    """
+    if IS_PYQT or not _releases_functions():
+        make = _make_receiver_class("") if IS_PYQT else SlotObject
+        receiver = make(_nothing, callback)
+        obj.destroyed.connect(receiver.gone)
+        return Link(receiver)
+    return _connect_function(obj.destroyed, lambda *_: callback(), _nothing)
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
 @functools.lru_cache(maxsize=None)
 def _releases_functions() -> bool:
     """Whether PySide lets go of a function whose connection has ended.

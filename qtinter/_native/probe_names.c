@@ -83,30 +83,38 @@ qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname)
     return id;
 }
 
-/* code_at(), remembered.  The key is the address with the line above it: the code object
-   is kept by its own entry, so nothing else gets that address. */
+/* Where a frame is.  To find the line takes the longer the further down a function it
+   is, so what is remembered belongs to the instruction: the key is the address of the
+   code with the instruction's number above it.  The code object is kept by its own
+   entry, so nothing else gets that address. */
 static uint32_t
-line_of_code(struct qi_probe *p, PyObject *code, PyObject *qualname, uint32_t line)
+name_frame(struct qi_probe *p, PyFrameObject *frame, PyObject *qualname)
 {
-    if (line == 0 || line > UINT16_MAX || (uint64_t)(uintptr_t)code >> 48 != 0) {
-        return code_at(p, code, qualname, line);
-    }
-    const void *key =
-        (const void *)(uintptr_t)((uint64_t)(uintptr_t)code | (uint64_t)line << 48);
-    struct qi_known *known = qi_known_find(&p->codes, key);
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    uint64_t address = (uint64_t)(uintptr_t)code;
+    int64_t instruction = (int64_t)PyFrame_GetLasti(frame) / 2 + 1;
+    int fits = instruction > 0 && instruction <= UINT16_MAX && address >> 48 == 0;
+    const void *key = (const void *)(uintptr_t)(address | (uint64_t)instruction << 48);
+    struct qi_known *known = fits ? qi_known_find(&p->codes, key) : NULL;
+    uint32_t id;
+
     if (known != NULL) {
-        return known->text;
+        id = known->text;
     }
+    else {
+        int line = PyFrame_GetLineNumber(frame);
 #if PY_VERSION_HEX >= 0x030B0000 /* before, a code object has no qualified name */
-    (void)qi_name_code(p, code, qualname);
+        (void)qi_name_code(p, (PyObject *)code, qualname);
 #endif
-    uint32_t id = code_at(p, code, qualname, line);
-    if (qi_known_find(&p->codes, code) != NULL) {
-        known = qi_known_enter(&p->codes, key, QI_MAX_CODES);
-        if (known != NULL) {
-            known->text = id;
+        id = code_at(p, (PyObject *)code, qualname, line > 0 ? (uint32_t)line : 0);
+        if (fits && qi_known_find(&p->codes, code) != NULL) {
+            known = qi_known_enter(&p->codes, key, QI_MAX_CODES);
+            if (known != NULL) {
+                known->text = id;
+            }
         }
     }
+    Py_DECREF(code);
     return id;
 }
 
@@ -260,11 +268,7 @@ qi_name_stack(struct qi_probe *p)
     PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
 
     while (frame != NULL && n < MAX_STACK) {
-        PyCodeObject *code = PyFrame_GetCode(frame);
-        int line = PyFrame_GetLineNumber(frame);
-        codes[n++] =
-            line_of_code(p, (PyObject *)code, NULL, line > 0 ? (uint32_t)line : 0);
-        Py_DECREF(code);
+        codes[n++] = name_frame(p, frame, NULL);
         PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
         frame = back;
@@ -310,13 +314,10 @@ qi_name_innermost(struct qi_probe *p, PyObject *coro)
         PyObject_GetAttrString(at, PyCoro_CheckExact(at) ? "cr_frame" : "gi_frame");
     PyErr_Clear();
     if (frame != NULL && PyFrame_Check(frame)) {
-        PyCodeObject *code = PyFrame_GetCode((PyFrameObject *)frame);
         PyObject *qualname = PyObject_GetAttr(at, p->str_qualname);
-        int line = PyFrame_GetLineNumber((PyFrameObject *)frame);
         PyErr_Clear();
-        id = line_of_code(p, (PyObject *)code, qualname, line > 0 ? (uint32_t)line : 0);
+        id = name_frame(p, (PyFrameObject *)frame, qualname);
         Py_XDECREF(qualname);
-        Py_DECREF(code);
     }
     Py_XDECREF(frame);
     Py_DECREF(at);

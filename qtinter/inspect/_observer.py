@@ -347,8 +347,7 @@ class Observer:
     @_harmless
     def wait_began(self, loop: Any, signal: Any, sender: Any, user: str) -> Any:
         """Returns the record of a wait that has been connected, None without room."""
-        from .. import _qt
-
+        _qt = _binding()
         if sender is None and hasattr(signal, "signal_map"):
             name, form = "multisignal", FORMS.index("multisignal")
         else:
@@ -398,8 +397,7 @@ class Observer:
         """Returns the id of a QObject, entered if it is new; 0 for anything else."""
         if obj is None or not _is_qobject(obj):
             return 0
-        from .. import _qt
-
+        _qt = _binding()
         if _qt.is_deleted(obj):
             return 0
         address = _qt.address(obj)
@@ -421,9 +419,8 @@ class Observer:
             if known is None:
                 return 0
             self._objects[address] = known
-            self._links[address] = _qt.connect(
-                obj.destroyed, lambda *_: self._object_gone(address), _nothing, obj
-            )
+            gone = functools.partial(self._object_gone, address)
+            self._links[address] = _qt.when_destroyed(obj, gone)
         return known[1]
 
     @_harmless
@@ -517,10 +514,6 @@ class _Ended:
         self._observer.slot_ended(self._record, self._loop, task)
 
 
-def _nothing() -> None:
-    pass
-
-
 def _state_of(task: Any) -> int:
     """How an invocation has ended, as enum qi_task_state."""
     cancelled = getattr(task, "cancelled", None)
@@ -530,11 +523,17 @@ def _state_of(task: Any) -> int:
     return TASK_DONE if getattr(task, "_exception", None) is None else TASK_FAILED
 
 
-def _signal_name(signal: Any) -> str:
+@functools.lru_cache(maxsize=None)
+def _binding() -> Any:
+    """The module about the Qt binding; not there before something of Qt is seen."""
     from .. import _qt
 
+    return _qt
+
+
+def _signal_name(signal: Any) -> str:
     try:
-        signature = _qt.signal_signature(signal)
+        signature = _binding().signal_signature(signal)
     except (AttributeError, TypeError):  # something with connect(), not a signal
         return type(signal).__name__
     return signature.partition("(")[0].lstrip("2")

@@ -110,6 +110,22 @@ def test_a_suite_without_qtinter_is_left_alone(suite):
     assert not (suite.folder / ".qtinter").exists()
 
 
+def test_qtinter_is_imported_as_without_the_plugin(suite):
+    suite.write(
+        "test_it.py",
+        "import sys, qtinter, qtinter.inspect\n"
+        "def test_loaders():\n"
+        "    mine = type(sys.modules[__name__].__loader__).__name__\n"
+        "    assert mine == 'AssertionRewritingHook'\n"
+        "    for name, module in sys.modules.items():\n"
+        "        if name.startswith(('qtinter.', 'pytest_qtinter.')):\n"
+        "            loader = type(module.__loader__).__name__\n"
+        "            assert loader != mine, name\n",
+    )
+    output = suite.run(env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}, loop=False)
+    assert "1 passed" in output, output
+
+
 def test_modes(suite):
     suite.tests(
         """
