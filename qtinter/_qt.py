@@ -385,7 +385,7 @@ def connect(
 
 
 def when_destroyed(obj: Any, callback: Callable[[], Any]) -> Link:
-    """Calls `callback` when a QObject is destroyed, until the link is closed or dropped.
+    """Calls `callback` when a QObject is destroyed, until the link is closed.
 
     :param obj: alive; a wrapper that belongs to it.
     :param callback: called as `gone` of :func:`connect` is.  Must not raise.

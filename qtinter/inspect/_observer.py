@@ -533,7 +533,7 @@ def _binding() -> Any:
 
 def _signal_name(signal: Any) -> str:
     try:
-        signature = _binding().signal_signature(signal)
+        signature: str = _binding().signal_signature(signal)
     except (AttributeError, TypeError):  # something with connect(), not a signal
         return type(signal).__name__
     return signature.partition("(")[0].lstrip("2")
