@@ -287,6 +287,8 @@ class Process:
         if target is not None and target.kind == TIMER:
             left = (target["when"] - self.now()) * 1e-9
             text = f"sleep, {left:.1f} s left" if left > 0 else "sleep, over"
+        elif target is None and found is not None and found[0] == TIMER:
+            text = "sleep"  # until when is not known, of a recording that began later
         waits: dict[str, Any] = {"kind": kind, "text": text}
         if found is not None:
             waits["id"] = found[1]

@@ -1,6 +1,8 @@
 """What the window asks for and what it forgets; and the window of another machine."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -238,3 +240,27 @@ def test_who_dies_without_a_daemon_is_seen_to_be_dead(
         assert "died" in window.live.applications[dies.pid].problem
 
     show(look)
+
+
+def test_a_view_is_made_when_it_is_first_shown(daemon, application, show):
+    async def look(window):
+        await ready(window)
+        made = [name for name, page in window.pages.items() if page._view is not None]
+        assert made == ["tasks"]  # the others would be in the way of the first screen
+        page = window.pages["slots"]
+        window.tabs.setCurrentWidget(page)
+        assert page._view is not None
+        await until(lambda: page.stack.currentWidget() is page.view)
+
+    show(look)
+
+
+def test_the_window_needs_no_more_than_it_shows():
+    code = """if True:
+        import sys
+        import qtinter.inspect.gui.window
+        print(sorted({"rich", "textual", "qtinter.trace"} & set(sys.modules)))
+    """
+    words = [sys.executable, "-c", code]
+    result = subprocess.run(words, cwd="/", capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("[]\n", "")

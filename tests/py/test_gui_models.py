@@ -14,7 +14,7 @@ from qtinter.inspect.gui.application import GONE, LIVE, Application
 from qtinter.inspect.gui.columns import TABLES
 from qtinter.inspect.gui.describe import durations
 from qtinter.inspect.gui.search import Search
-from qtinter.inspect.model import OBJECT, SLOT, TASK, WAIT, Process
+from qtinter.inspect.model import OBJECT, SLOT, TASK, TIMER, WAIT, Process
 
 COLUMNS = {
     kind: [name for name, _ in columns]
@@ -437,6 +437,8 @@ def test_cells(table):
     header = [table.headerData(i, Qt.Orientation.Horizontal) for i in range(len(cells))]
     assert header[:5] == ["Id", "State", "Name", "Coroutine", "Waits for"]
     assert cells[:5] == ["1", "waiting", "alpha", None, "task 2"]
+    change(app, 1, wait_kind=5, wait_ref=ref(TIMER, 8))  # of which nothing is known
+    assert table.index(0, header.index("Waits for")).data() == "sleep"
 
 
 def tree(model, parent=None):

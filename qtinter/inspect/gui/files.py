@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
-from ... import trace as traces
 from ..segment import read_snapshot
 from .application import CRASH, RECORDING, SLICE, Application
+
+if TYPE_CHECKING:
+    from ... import trace as traces
 
 _SEGMENT = b"QTINSEG1"
 
@@ -32,6 +34,8 @@ def open_file(path: str, at: float | None = None) -> Application:
 
 
 def _open_segment(path: str) -> Application:
+    from ... import trace as traces  # a window of live applications needs none
+
     process = read_snapshot(path)
     application = Application(process, CRASH, os.path.abspath(path))
     if process.alive:
@@ -47,6 +51,8 @@ def _open_segment(path: str) -> Application:
 
 
 def _open_recording(path: str, at: float | None) -> Application:
+    from ... import trace as traces
+
     trace = traces.open(path, allow_gaps=True)
     process = trace.snapshot(at)
     process.alive = False

@@ -43,7 +43,7 @@ class Page(QtWidgets.QWidget):
         super().__init__(parent)
         self.name = name
         self.model: Any = None
-        self.view: Any = None
+        self._view: Any = None
         self.application: Application | None = None
         self._syncing = False
         self.empty = QtWidgets.QLabel()
@@ -52,13 +52,31 @@ class Page(QtWidgets.QWidget):
         self.empty.setWordWrap(True)
         self.stack = QtWidgets.QStackedWidget()
         self.stack.setObjectName("views")
+        self.stack.addWidget(self.empty)
         self.box = QtWidgets.QVBoxLayout(self)
         self.box.setContentsMargins(0, 0, 0, 0)
         self.box.setSpacing(0)
 
-    def _finish(self, view: Any, label: str) -> None:
-        self.view = view
-        view.setAccessibleName(label)
+    @property
+    def view(self) -> Any:
+        """Made when it is first shown: the window is there sooner."""
+        if self._view is None:
+            self._view = self._make_view()
+            self._finish(self._view)
+        return self._view
+
+    def _make_view(self) -> Any:
+        raise NotImplementedError
+
+    def showEvent(self, event: Any) -> None:
+        self._show_view()
+        super().showEvent(event)
+
+    def _show_view(self) -> None:
+        nothing = self.model.rowCount() == 0 and not self.model.busy
+        self.stack.setCurrentWidget(self.empty if nothing else self.view)
+
+    def _finish(self, view: Any) -> None:
         view.setAlternatingRowColors(True)
         view.setSelectionBehavior(
             QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows
@@ -70,8 +88,6 @@ class Page(QtWidgets.QWidget):
             QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel
         )
         self.stack.addWidget(view)
-        self.stack.addWidget(self.empty)
-        self.box.addWidget(self.stack, 1)
         view.selectionModel().currentRowChanged.connect(self._current_changed)
 
     def set_application(self, application: Application | None) -> None:
@@ -80,12 +96,12 @@ class Page(QtWidgets.QWidget):
 
     def set_theme(self, theme: themes.Theme, signs: dict[str, Any]) -> None:
         self.model.icons = signs
-        self.view.viewport().update()
+        if self._view is not None:
+            self._view.viewport().update()
 
     def work(self, seconds: float) -> None:
         self.model.work(seconds)
-        nothing = self.model.rowCount() == 0 and not self.model.busy
-        self.stack.setCurrentIndex(1 if nothing else 0)
+        self._show_view()
 
     def repaint_ages(self) -> None:
         self.view.viewport().update()
@@ -125,7 +141,16 @@ class TablePage(Page):
         super().__init__(name, parent)
         self.table: Table = TABLES[name]
         self.model = RowTable(self.table, self)
+        self.empty.setText(self.table.nothing)
+        self.chart: LoadChart | None = None
+        if name == "loops":
+            self.chart = LoadChart(themes.make(False))
+            self.box.addWidget(self.chart, 2)
+        self.box.addWidget(self.stack, 1)
+
+    def _make_view(self) -> Any:
         view = QtWidgets.QTableView()
+        view.setAccessibleName(self.table.title)
         view.setModel(self.model)
         view.setShowGrid(False)
         view.setWordWrap(False)
@@ -151,12 +176,7 @@ class TablePage(Page):
         for i, column in enumerate(self.table.columns):
             wide = digit if column.right else character
             view.setColumnWidth(i, wide * column.width + _CELL_MARGINS)
-        self.empty.setText(self.table.nothing)
-        self.chart: LoadChart | None = None
-        if name == "loops":
-            self.chart = LoadChart(themes.make(False))
-            self.box.addWidget(self.chart, 2)
-        self._finish(view, self.table.title)
+        return view
 
     def set_application(self, application: Application | None) -> None:
         super().set_application(application)
@@ -217,7 +237,17 @@ class TreePage(Page):
         bar.addWidget(self.hint)
         bar.addStretch(1)
         self.box.addLayout(bar)
+        self.box.addWidget(self.stack, 1)
+        self.empty.setText("No task matches.")
+        self._opened = 0
+        self._to_open: list[Any] = []
+        self.model.modelReset.connect(self._begin)
+        self.model.rowsInserted.connect(self._inserted)
+        self._mode_changed()
+
+    def _make_view(self) -> Any:
         view = QtWidgets.QTreeView()
+        view.setAccessibleName("Tree of tasks")
         view.setModel(self.model)
         view.setUniformRowHeights(True)
         view.setAllColumnsShowFocus(True)
@@ -225,13 +255,7 @@ class TreePage(Page):
         character = view.fontMetrics().averageCharWidth()
         for i, width in enumerate((36, 10, 30, 10, 11)):
             view.setColumnWidth(i, character * width + _CELL_MARGINS)
-        self.empty.setText("No task matches.")
-        self._finish(view, "Tree of tasks")
-        self._opened = 0
-        self._to_open: list[Any] = []
-        self.model.modelReset.connect(self._begin)
-        self.model.rowsInserted.connect(self._inserted)
-        self._mode_changed()
+        return view
 
     def _mode_changed(self, *_: Any) -> None:
         mode = self.modes.currentData()

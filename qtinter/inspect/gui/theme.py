@@ -136,8 +136,10 @@ def apply(choice: str) -> Theme:
     application = QtWidgets.QApplication.instance()
     if application.style().objectName().lower() != "fusion":
         application.setStyle("Fusion")
-    application.setPalette(palette(dark))
-    application.setStyleSheet(_sheet(dark))
+    sheet = _sheet(dark)
+    if application.styleSheet() != sheet:  # it would cost all widgets a new layout
+        application.setPalette(palette(dark))
+        application.setStyleSheet(sheet)
     return make(dark)
 
 

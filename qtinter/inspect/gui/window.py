@@ -171,7 +171,6 @@ class Window(QtWidgets.QMainWindow):
         self.line.setPlaceholderText(
             'Search, or filter:  state==waiting and age>5s and code~"save"'
         )
-        self.line.setClearButtonEnabled(True)
         self.line.setAccessibleName("Search or filter")
         self.line.setMinimumWidth(260)
         self.line.textChanged.connect(self._line_changed)
@@ -384,6 +383,8 @@ class Window(QtWidgets.QMainWindow):
 
     def frame(self) -> None:
         """Does a bounded part of what there is to do."""
+        if not self.line.isClearButtonEnabled():  # its icon takes long to find
+            self.line.setClearButtonEnabled(self._frames > 0)
         for application in self.applications:
             if application is self.application:
                 was_behind = application.behind
