@@ -1,6 +1,8 @@
 """What the window asks for and what it forgets; and the window of another machine."""
 
 import os
+import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from windows import cells, id_of, ready, until
 
 from qtinter.inspect.gui.application import Application
 from qtinter.inspect.model import KEPT_ENDED, TASK, Process
+from qtinter.inspect.remote import Remote
 
 
 def dialog():
@@ -264,3 +267,51 @@ def test_the_window_needs_no_more_than_it_shows():
     words = [sys.executable, "-c", code]
     result = subprocess.run(words, cwd="/", capture_output=True, text=True)
     assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+# --- another machine
+
+
+@pytest.fixture
+def box(start_daemon, start_application, runtime, monkeypatch, tmp_path):
+    """Another machine, with an application that can be controlled: its Remote."""
+    start_daemon()
+    start_application("--control")
+    near = tmp_path / "near"
+    near.mkdir(0o700)
+    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(near))
+    script = pathlib.Path(__file__).with_name("ssh_stand_in.py")
+    ssh = [sys.executable, str(script), str(tmp_path), str(runtime)]
+    program = [sys.executable, "-m", "qtinter.inspect"]
+    return Remote(
+        "me@box", *(" ".join(map(shlex.quote, words)) for words in (ssh, program))
+    )
+
+
+def test_the_window_of_another_machine(box, show):
+    async def look(window):
+        page = await ready(window)
+        assert window.windowTitle().startswith("victim on me@box")
+        await until(lambda: "on me@box" in window.counts.text())
+        window.select(TASK << 56 | id_of(window, "alpha"))
+        await until(lambda: "Awaits" in window.details.text())
+        asked = await question(window)
+        button(asked, "Yes").click()
+        await until(lambda: "alpha" not in cells(page, "Name"))
+        assert "gamma" in cells(page, "Name")
+
+    show(look, live=box)
+
+
+def test_the_connection_to_another_machine_comes_back(box, show):
+    async def look(window):
+        page = await ready(window)
+        window.live.feed._remote._process.kill()
+        await until(lambda: window.application.cut_off)
+        assert "me@box" in window._status
+        assert len(cells(page, "Name")) == 4
+        window.retry()
+        await until(lambda: window.application.kind == "live")
+        await until(lambda: not window.application.cut_off)
+
+    show(look, live=box)

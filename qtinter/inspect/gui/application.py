@@ -185,7 +185,8 @@ class Application:
         elif what == "down":
             self.kind = GONE
             self.ended_at = time.monotonic()
-            self.source.info.setdefault("last", time.monotonic_ns())
+            here = time.monotonic_ns()
+            self.source.info.setdefault("last", here + self.source.clock_offset)
             self.all_changed()
 
     def _take_gap(self, first: int, count: int) -> None:

@@ -28,7 +28,9 @@ DIED = "it died; this is its last state"
 class Live(QtCore.QObject):
     """The applications that the daemon knows.
 
-    :param address: the daemon's socket; None: the usual one.
+    :param address: the daemon's socket, or a
+        :class:`~qtinter.inspect.remote.Remote`; None: the usual one.
+    :ivar host: the other machine, if it is one.
     """
 
     appeared = Signal(object)  # an Application
@@ -39,6 +41,7 @@ class Live(QtCore.QObject):
     def __init__(self, address: Any = None, parent: Any = None) -> None:
         super().__init__(parent)
         self.address = address
+        self.host = address.host if isinstance(address, Remote) else ""
         self.applications: dict[int, Application] = {}
         self.followed: Application | None = None
         self.feed: Feed | None = None
@@ -111,7 +114,8 @@ class Live(QtCore.QObject):
         overview = asyncio.ensure_future(
             feed.subscribe(kinds=[LOOP], hz=OVERVIEW_HZ, history=True)
         )
-        self.status.emit(f"connected to {feed.server}", True)
+        where = f" on {self.host}" if self.host else ""
+        self.status.emit(f"connected to {feed.server}{where}", True)
         try:
             await overview
             if self.followed is not None and self.followed.pid in feed.processes:

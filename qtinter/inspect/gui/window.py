@@ -316,13 +316,16 @@ class Window(QtWidgets.QMainWindow):
             )
             self.live.follow(followed)
         self.centre.setCurrentIndex(1 if application is None else 0)
-        self.setWindowTitle(
-            f"{application.name} - qtinter-inspect"
-            if application
-            else "qtinter-inspect"
-        )
+        self.setWindowTitle(self._title_of(application))
         self.actions_.update()
         self._update_slowly()
+
+    def _title_of(self, application: Application | None) -> str:
+        if application is None:
+            return "qtinter-inspect"
+        host = self.live.host if self.live is not None else ""
+        where = f" on {host}" if host and application.kind in (LIVE, GONE) else ""
+        return f"{application.name}{where} - qtinter-inspect"
 
     def _application_changed(self, application: Any) -> None:
         if application.kind == GONE:
