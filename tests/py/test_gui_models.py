@@ -189,10 +189,12 @@ def test_creators_and_receivers():
         ("name==alpha and id>2", [4]),
         ("not state==waiting", []),
         ("pending", []),  # no operator: words
+        ("4", [4]),  # a number, and not what is counted
     ],
 )
 def test_words_and_filters(text, shown):
     app = application(4)
+    change(app, 1, steps=4)
     accepts = Search(text).of(app, "tasks")
     rows = TABLES["tasks"].items(app)
     assert [i for i, r in rows.items() if accepts is None or accepts(i, r)] == shown

@@ -69,7 +69,9 @@ class Search:
 
     def _words(self, application: Application, table: str) -> Accepts:
         words = self.text.lower().split()
-        columns = TABLES[table].columns
+        # Not in times and counts, which are others a moment later.
+        id_column, *columns = TABLES[table].columns
+        columns = [id_column, *(column for column in columns if not column.right)]
 
         def accepts(ident: Any, item: Any) -> bool:
             cells = " ".join(column.text(application, item) for column in columns)

@@ -21,7 +21,7 @@ LANE = 22
 LABELS = 210
 _SHORTEST, _LONGEST = 2_000, 86_400_000_000_000  # ns that can be seen at once
 _REFRESH_SECONDS = 0.25  # how often the list of lanes is made anew
-BUDGET_SECONDS = 0.006  # of a frame, to find out which lanes there are
+BUDGET_SECONDS = 0.006  # of a frame
 _LOOK = 64  # lanes between two looks at the clock
 _DRAG = 4  # pixels that make a press a drag
 
@@ -134,8 +134,11 @@ class Timeline(QtWidgets.QAbstractScrollArea):
         i = bisect_left(self.keys, key)
         return i if i < len(self.keys) and self.keys[i] == key else -1
 
-    def tick(self) -> None:
-        """Follows the clock; called once a frame."""
+    def tick(self, budget: float = BUDGET_SECONDS) -> None:
+        """Follows the clock; called once a frame.
+
+        :param budget: seconds, to find out which lanes there are.
+        """
         if self.application is None:
             return
         if self.following:
@@ -144,7 +147,7 @@ class Timeline(QtWidgets.QAbstractScrollArea):
             self.t0 = self.t1 - width
         if time.monotonic() - self._refreshed > _REFRESH_SECONDS:
             self._stale = True
-        self._look(BUDGET_SECONDS)
+        self._look(budget)
         self.viewport().update()
 
     def show_all(self) -> None:

@@ -401,7 +401,7 @@ class Window(QtWidgets.QMainWindow):
         self._frames += 1
         if not self.application.frozen:
             self.page.work(BUDGET_SECONDS)
-            self.timeline.tick()
+            self.timeline.tick(BUDGET_SECONDS / (2 if self.page.model.busy else 1))
         if self._frames % SLOW_FRAMES == 0:
             self._update_slowly()
             if self.search.is_of_time and self.application.kind == LIVE:
@@ -429,6 +429,8 @@ class Window(QtWidgets.QMainWindow):
             words.append(f"{TABLES[self.page.name].title}: {shown:,} shown")
         if self.timeline.brush is not None:
             words.append("in the chosen range")
+        if application.older:
+            words.append(f"{application.older:,} older events are no longer kept")
         if application.behind:
             words.append("reading events")
         words.append(self._status if application.kind in (LIVE, GONE) else "")
@@ -459,10 +461,6 @@ class Window(QtWidgets.QMainWindow):
                 lines.append("Paused: the view stands still, the collection goes on.")
             if application.problem:
                 lines.append(f"{application.name}: {application.problem}.")
-            if application.older:
-                lines.append(
-                    f"{application.older:,} older events had been overwritten before."
-                )
         self.banner.setVisible(bool(lines))
         color = self.theme.bad if bad else self.theme.accent
         text = "   ·   ".join(lines)
