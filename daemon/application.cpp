@@ -11,7 +11,9 @@
 #include <QElapsedTimer>
 #include <QTimer>
 
+#include <sys/stat.h>
 #include <thread>
+#include <utility>
 
 namespace qi {
 
@@ -35,6 +37,8 @@ constexpr qsizetype MaxStalls = 32;
 constexpr int64_t MinStallMs = 10;
 constexpr int64_t MaxStallMs = 3600000;
 constexpr size_t MaxStall = 64 * 1024;
+// Of one, besides its mirror, its histograms and its lints.
+constexpr size_t ApplicationBytes = 16 * 1024;
 
 // "name (file:line)" of the innermost frame of a STALL; empty if it has none.
 QByteArray
@@ -98,12 +102,20 @@ encodeFinding(Frame &frame, uint64_t pid, const qi_finding *finding)
         .flag(QI_KEY_LINT_active, finding->active != 0);
 }
 
-Application::Application(Session *session, const QByteArray &directory,
-                         const std::shared_ptr<qi_history> &history, QObject *parent)
+Application::Application(Session *session, const Commons &commons, QObject *parent)
     : QObject(parent), m_session(session), m_number(session->number()),
-      m_history(history), m_directory(directory)
+      m_commons(commons), m_charge(commons.budget)
 {
     static const qi_mirror_limits limits = QI_MIRROR_LIMITS;
+    const size_t flat = ApplicationBytes + qi_lints_bytes();
+    bool fits = m_charge.take(flat);
+    while (!fits && m_commons.reclaim()) {
+        fits = m_charge.take(flat);
+    }
+    if (!fits) {
+        session->outOfMemory("an application");
+        return;
+    }
     m_mirror.reset(qi_mirror_new(&limits));
     unsigned processors = std::thread::hardware_concurrency();
     m_lints.reset(qi_lints_new(qMin(32u, processors + 4)));
@@ -112,7 +124,12 @@ Application::Application(Session *session, const QByteArray &directory,
         session->close("no memory");
         return;
     }
-    qi_mirror_join(mirror(), m_history.get());
+    qi_mirror_join(mirror(), m_commons.history.get());
+    if (qi_mirror_charge(mirror(), m_commons.budget.get()) < 0
+        || !qi_histograms_charge(m_histograms.get(), m_commons.budget.get())) {
+        session->outOfMemory("an application");
+        return;
+    }
     m_check.setSingleShot(true);
     connect(&m_check, &QTimer::timeout, this, &Application::checkLints);
     m_refreshing.setSingleShot(true);
@@ -281,14 +298,41 @@ Application::takeRows(const qi_frame &frame, QByteArray *error)
             *error = "a row that is none";
             return false;
         }
-        int status = qi_mirror_put_row(mirror(), &row);
+        int status =
+            putWithReclaim([this, &row] { return qi_mirror_put_row(mirror(), &row); });
         if (status < 0) {
-            *error = qi_mirror_text(status);
-            return false;
+            return takes(status, error);
         }
     }
     Q_EMIT changed(this);
     return true;
+}
+
+// As long as there is memory of what has ended, it is for what lives.
+template <typename Put>
+int
+Application::putWithReclaim(Put put)
+{
+    int status = put();
+    while (status == QI_MIRROR_E_BUDGET && m_commons.reclaim()) {
+        status = put();
+    }
+    return status;
+}
+
+// What a status of the mirror is to the session: false, and what it did wrong; true if
+// that is nothing, or the daemon has no memory for it, and it is closed.
+bool
+Application::takes(int status, QByteArray *error)
+{
+    if (status == QI_MIRROR_E_BUDGET) {
+        m_session->outOfMemory("its rows and texts");
+        return true;
+    }
+    if (status < 0) {
+        *error = qi_mirror_text(status);
+    }
+    return status >= 0;
 }
 
 bool
@@ -302,10 +346,10 @@ Application::takeEntries(const qi_frame &frame, QByteArray *error)
         if (!qi_entry_decode(&value, &entry)) {
             continue; // a type of a later version
         }
-        int status = qi_mirror_put_entry(mirror(), &entry);
+        int status = putWithReclaim(
+            [this, &entry] { return qi_mirror_put_entry(mirror(), &entry); });
         if (status < 0) {
-            *error = qi_mirror_text(status);
-            return false;
+            return takes(status, error);
         }
     }
     return true;
@@ -371,14 +415,25 @@ Application::keepStall(const qi_frame &frame)
 {
     uint64_t loop = qi_frame_uint(&frame, QI_KEY_STALL_loop, 0);
 
-    if (flagOf(frame, QI_KEY_STALL_over)) {
-        m_stalls.remove(loop);
+    auto before = m_stalls.constFind(loop);
+    if (before != m_stalls.constEnd()) {
+        m_charge.give(size_t(before->fields.size()));
+        m_stalls.erase(before);
     }
-    else if (frame.body.length <= MaxStall
-             && (m_stalls.contains(loop) || m_stalls.size() < MaxStalls)) {
+    if (flagOf(frame, QI_KEY_STALL_over) || frame.body.length > MaxStall
+        || m_stalls.size() >= MaxStalls) {
+        return;
+    }
+    if (m_charge.take(frame.body.length)) {
         m_stalls[loop] = {QByteArray(reinterpret_cast<const char *>(frame.body.bytes),
                                      qsizetype(frame.body.length)),
                           frame.body.size};
+    }
+    else if (!std::exchange(m_stallsFull, true)) {
+        qCWarning(logApp,
+                  "pid %llu: no memory left for its stalls: tools that come while one "
+                  "goes on do not see its stack",
+                  static_cast<unsigned long long>(m_pid));
     }
 }
 
@@ -623,8 +678,43 @@ Application::gone(const QByteArray &cause)
             answer(false, "the application went away", {});
         }
     }
-    m_stalls.clear();
+    forgetStalls();
     decideCause();
+}
+
+void
+Application::forgetStalls()
+{
+    for (const Stall &stall : std::as_const(m_stalls)) {
+        m_charge.give(size_t(stall.fields.size()));
+    }
+    m_stalls.clear();
+}
+
+void
+Application::release()
+{
+    m_session = nullptr;
+    m_check.stop();
+    m_refreshing.stop();
+    m_stalls.clear();
+    m_mirror.reset();
+    m_lints.reset();
+    m_histograms.reset();
+    m_charge.giveAll();
+}
+
+void
+Application::age(int64_t most)
+{
+    if (!isAlive()) {
+        return;
+    }
+    uint64_t before = qi_mirror_rev(mirror());
+    qi_mirror_age(mirror(), QDeadlineTimer::current().deadlineNSecs(), most);
+    if (qi_mirror_rev(mirror()) != before) {
+        Q_EMIT changed(this);
+    }
 }
 
 // A connection that ended without a GOODBYE: has the program died?
@@ -684,7 +774,7 @@ Application::record(const QByteArray &path, uint64_t maxBytes, int64_t maxAgeNs,
         *error = path + ": " + qi_trace_text(status);
         return false;
     }
-    m_recorder = std::make_unique<Recorder>(recording, path, nullptr);
+    m_recorder = std::make_unique<Recorder>(recording, path, m_commons.budget, nullptr);
     qCInfo(logApp, "pid %llu: recording into %s", static_cast<unsigned long long>(m_pid),
            printable(path).constData());
     return true;
@@ -720,7 +810,7 @@ bool
 Application::segmentIsOurs() const
 {
     qsizetype slash = m_segment.lastIndexOf('/');
-    return slash > 0 && m_segment.left(slash) == m_directory
+    return slash > 0 && m_segment.left(slash) == m_commons.directory
            && m_segment.endsWith(QI_SEGMENT_SUFFIX);
 }
 
@@ -729,10 +819,19 @@ Application::readSegment()
 {
     if (!segmentIsOurs()) {
         qCInfo(logApp, "pid %llu: its segment is not in %s",
-               static_cast<unsigned long long>(m_pid), m_directory.constData());
+               static_cast<unsigned long long>(m_pid), m_commons.directory.constData());
         return;
     }
     qi_segment segment; // opened without following links and without waiting
+    Charge copy(m_commons.budget);
+    struct stat file = {};
+    // Its holes are none's.
+    if (::lstat(m_segment.constData(), &file) == 0
+        && !copy.take(size_t(file.st_blocks) * 512)) {
+        qCWarning(logApp, "no memory left for the segment of pid %llu",
+                  static_cast<unsigned long long>(m_pid));
+        return;
+    }
     int r = qi_segment_load(m_segment.constData(), &segment);
     if (r < 0) {
         qCInfo(logApp, "pid %llu left no segment: %s",
@@ -742,7 +841,8 @@ Application::readSegment()
     const qi_segment_header &header = segment.view.header;
     if (header.pid == m_pid && header.start_time == m_start) {
         m_cause = header.closed ? "goodbye" : "died";
-        r = qi_mirror_load_segment(mirror(), &segment.view);
+        r = putWithReclaim(
+            [this, &segment] { return qi_mirror_load_segment(mirror(), &segment.view); });
         if (r < 0) {
             qCWarning(logApp, "segment of pid %llu: %s",
                       static_cast<unsigned long long>(m_pid), qi_mirror_text(r));

@@ -29,14 +29,19 @@ using Answer =
 constexpr uint32_t LintFields = 8;
 void encodeFinding(Frame &frame, uint64_t pid, const qi_finding *finding);
 
+// What all applications have together.
+struct Commons {
+    QByteArray directory; // the runtime directory, the only place where segments are read
+    std::shared_ptr<qi_history> history;
+    std::shared_ptr<qi_budget> budget;
+    std::function<bool()> reclaim; // memory of what has ended; false: there is none
+};
+
 class Application : public QObject, public Peer {
     Q_OBJECT
 
   public:
-    // directory: the runtime directory, the only place where segments are read.
-    // history: what all applications have together.
-    Application(Session *session, const QByteArray &directory,
-                const std::shared_ptr<qi_history> &history, QObject *parent);
+    Application(Session *session, const Commons &commons, QObject *parent);
     ~Application() override;
 
     bool take(const qi_frame &frame, QByteArray *error) override;
@@ -169,6 +174,15 @@ class Application : public QObject, public Peer {
     // The session is over.  ended() follows: at once, or when it is known whether the
     // program died; then its segment has been read.
     void gone(const QByteArray &cause);
+    bool
+    hasEnded() const
+    {
+        return m_hasEnded;
+    } // ended() was emitted
+    // Gives back its memory: nobody must ask it anything from now on.
+    void release();
+    // What was over, or came, so long ago goes; ns.  Of one that has ended all stays.
+    void age(int64_t most);
     // What an earlier connection of the same process brought: its history goes on.
     void continueFrom(Application *before);
     bool isSameProcess(const Application *other) const;
@@ -196,7 +210,10 @@ class Application : public QObject, public Peer {
     bool takeResult(const qi_frame &frame, QByteArray *error);
     void takeStall(const qi_frame &frame);
     void keepStall(const qi_frame &frame);
+    void forgetStalls();
     void giveUp(uint32_t seq, bool onLoop);
+    bool takes(int status, QByteArray *error);
+    template <typename Put> int putWithReclaim(Put put);
     bool putRecord(uint64_t number, const qi_record &record, QByteArray *error);
     void checkLints();
     void tellFindings();
@@ -231,7 +248,8 @@ class Application : public QObject, public Peer {
 
     Session *m_session; // borrowed; null once it is gone
     quint32 m_number;
-    std::shared_ptr<qi_history> m_history; // outlives the mirror
+    Commons m_commons; // outlives the mirror
+    Charge m_charge;
     std::unique_ptr<qi_mirror, Free> m_mirror;
     std::unique_ptr<qi_lints, Free> m_lints;
     std::unique_ptr<qi_histograms, Free> m_histograms;
@@ -246,7 +264,7 @@ class Application : public QObject, public Peer {
     int64_t m_mono0 = 0, m_wall0 = 0;
     std::array<QByteArray, 4> m_versions; // qtinter, python, binding, qt
     bool m_complete = false;
-    QByteArray m_directory, m_name, m_segment, m_process, m_cause;
+    QByteArray m_name, m_segment, m_process, m_cause;
     uint32_t m_processFields = 0;
     unsigned m_hz = 0;
     bool m_events = false;
@@ -254,7 +272,8 @@ class Application : public QObject, public Peer {
     int m_looks = 0; // for its death
     bool m_hasEnded = false;
     QHash<uint32_t, Answer> m_answers; // an empty one: it is too late for it
-    QHash<uint64_t, Stall> m_stalls;   // those that go on, by loop
+    QHash<uint64_t, Stall> m_stalls;   // those that go on, by loop; charged
+    bool m_stallsFull = false;         // that is logged once
     std::unique_ptr<Recorder> m_recorder;
 };
 

@@ -82,7 +82,7 @@ lastChange(const qi_mirror *mirror)
 Feed::Feed(Session *tool, Application *application, Interned *interned, uint32_t sub,
            const FeedOptions &options)
     : m_tool(tool), m_application(application), m_interned(interned), m_sub(sub),
-      m_options(options)
+      m_options(options), m_refs(tool->charge().budget())
 {
     m_since.start();
 }
@@ -129,6 +129,17 @@ Feed::pump()
     return behind ? int(1000 / m_options.hz) : -1;
 }
 
+// Puts it on the list; false: there is no memory for that, and the session is closed.
+bool
+Feed::keep(const qi_mirror_row *row)
+{
+    if (!m_refs.append(QI_REF(row->kind, row->id))) {
+        m_tool->outOfMemory("the rows that it is sent");
+        return false;
+    }
+    return true;
+}
+
 // Everything that came since the last time: it is all the tool can meet in rows.
 bool
 Feed::sendEntries()
@@ -166,25 +177,25 @@ Feed::sendSnapshot()
     const qi_mirror *mirror = m_application->mirror();
 
     if (m_stage == Stage::Begin) {
-        m_ids.clear();
+        m_refs.clear();
         m_next = 0;
         m_rev = m_removal = qi_mirror_rev(mirror);
         for (auto row = qi_mirror_newest(mirror); row != nullptr; row = row->older) {
-            if (isWanted(row->kind) && (!row->over || m_options.history)) {
-                m_ids.emplace_back(row->kind, row->id);
+            if (isWanted(row->kind) && (!row->over || m_options.history) && !keep(row)) {
+                return false;
             }
         }
         Frame frame(QI_MSG_SUB_BEGIN, 0, 3);
         frame.number(QI_KEY_SUB_BEGIN_sub, m_sub)
             .number(QI_KEY_SUB_BEGIN_pid, m_application->pid())
-            .number(QI_KEY_SUB_BEGIN_rows, m_ids.size());
+            .number(QI_KEY_SUB_BEGIN_rows, m_refs.size());
         m_tool->send(frame.done());
         m_stage = Stage::Rows;
     }
     if (!sendEntries()) {
         return false;
     }
-    while (m_next < m_ids.size()) {
+    while (m_next < m_refs.size()) {
         if (!hasRoom()) {
             return false;
         }
@@ -194,9 +205,10 @@ Feed::sendSnapshot()
         qi_encode_key(*frame, QI_KEY_SUB_ROWS_rows);
         size_t place = qi_encode_open_list(*frame);
         uint32_t n = 0;
-        while (m_next < m_ids.size() && frame.size() < QI_CHUNK_MAX) {
-            auto [kind, id] = m_ids[m_next++];
-            const qi_mirror_row *row = qi_mirror_find(mirror, kind, id);
+        while (m_next < m_refs.size() && frame.size() < QI_CHUNK_MAX) {
+            uint64_t ref = m_refs[m_next++];
+            const qi_mirror_row *row =
+                qi_mirror_find(mirror, QI_REF_KIND(ref), QI_REF_ID(ref));
             if (row != nullptr) {
                 encodeRow(*frame, row);
                 n++;
@@ -210,7 +222,7 @@ Feed::sendSnapshot()
         .number(QI_KEY_SUB_END_pid, m_application->pid())
         .number(QI_KEY_SUB_END_rev, m_deltas);
     m_tool->send(frame.done());
-    m_ids.clear();
+    m_refs.clear();
     m_stage = Stage::Following;
     // With history also the records that are still there.
     m_record =
@@ -219,25 +231,28 @@ Feed::sendSnapshot()
     return true;
 }
 
-// The ids of what changed, oldest change first; they stay good while rows go on changing.
-void
+// The refs of what changed, oldest change first; they stay good while rows go on
+// changing.
+bool
 Feed::beginRound()
 {
     const qi_mirror *mirror = m_application->mirror();
 
     m_target = qi_mirror_rev(mirror);
-    m_ids.clear();
+    m_refs.clear();
     m_next = 0;
     for (auto row = qi_mirror_newest(mirror); row != nullptr && row->rev > m_rev;
          row = row->older) {
         bool unseen = row->made > m_rev;
-        if (isWanted(row->kind) && (m_options.history || !row->over || !unseen)) {
-            m_ids.emplace_back(row->kind, row->id);
+        if (isWanted(row->kind) && (m_options.history || !row->over || !unseen)
+            && !keep(row)) {
+            return false;
         }
     }
-    std::reverse(m_ids.begin(), m_ids.end());
+    std::reverse(m_refs.begin(), m_refs.end());
     m_inRound = true;
     m_since.restart();
+    return true;
 }
 
 // One or more DELTAs, if anything changed.  False: there was no room for all of it.
@@ -250,7 +265,9 @@ Feed::sendDelta()
         if (qi_mirror_rev(mirror) == m_rev) {
             return true;
         }
-        beginRound();
+        if (!beginRound()) {
+            return false;
+        }
     }
     for (;;) {
         if (!hasRoom() || !sendEntries()) {
@@ -265,20 +282,21 @@ Feed::sendDelta()
         qi_encode_key(*frame, QI_KEY_DELTA_upsert);
         size_t place = qi_encode_open_list(*frame);
         uint32_t n = 0;
-        while (m_next < m_ids.size() && frame.size() < QI_CHUNK_MAX) {
-            auto [kind, id] = m_ids[m_next++];
-            const qi_mirror_row *row = qi_mirror_find(mirror, kind, id);
+        while (m_next < m_refs.size() && frame.size() < QI_CHUNK_MAX) {
+            uint64_t ref = m_refs[m_next++];
+            const qi_mirror_row *row =
+                qi_mirror_find(mirror, QI_REF_KIND(ref), QI_REF_ID(ref));
             if (row == nullptr) {
                 continue;
             }
             encodeChange(*frame, row, m_rev);
             n++;
             if (row->over && !m_options.history) {
-                gone.emplace_back(kind, id);
+                gone.emplace_back(row->kind, row->id);
             }
         }
         qi_encode_close_list(*frame, place, n);
-        bool last = m_next >= m_ids.size();
+        bool last = m_next >= m_refs.size();
         qi_mirror_removal removal;
         int r = 0;
         while (last && gone.size() < RecordsAtOnce
@@ -312,7 +330,7 @@ Feed::sendDelta()
     }
     m_rev = m_target;
     m_inRound = false;
-    m_ids.clear();
+    m_refs.clear();
     return true;
 }
 

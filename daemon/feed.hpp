@@ -4,7 +4,8 @@
 //
 // A feed writes a frame only when the tool has taken most of what it was sent, and at
 // most `hz` times a second; what changes meanwhile waits in the mirror, merged.  It keeps
-// revisions and positions, no copies, apart from the list of ids of a snapshot.
+// revisions and positions, no copies, apart from the list of refs of a snapshot or of
+// what changed; those are charged to the budget.
 #ifndef QI_DAEMON_FEED_HPP
 #define QI_DAEMON_FEED_HPP
 
@@ -62,6 +63,8 @@ class Feed {
         return m_stage == Stage::Rows;
     } // a part of the snapshot is out: the tool takes its time, nobody is mute
 
+    static constexpr size_t Bytes = 512; // of one, and what a tool keeps of it
+
     // Sends what there is to send and room for.  Milliseconds until it wants to be called
     // again, -1: when the application changes or the tool takes bytes.
     int pump();
@@ -75,7 +78,8 @@ class Feed {
     bool sendDelta();
     bool sendEvents();
     bool isWanted(unsigned kind) const;
-    void beginRound();
+    bool keep(const qi_mirror_row *row);
+    bool beginRound();
 
     Session *m_tool;
     Application *m_application;
@@ -83,7 +87,7 @@ class Feed {
     uint32_t m_sub;
     FeedOptions m_options;
     Stage m_stage = Stage::Begin;
-    std::vector<std::pair<uint8_t, uint64_t>> m_ids; // of the snapshot or the round
+    RefList m_refs; // of the snapshot or the round
     size_t m_next = 0;
     uint64_t m_rev = 0;    // the tool has everything up to here
     uint64_t m_target = 0; // it will have, after the round

@@ -18,6 +18,7 @@ struct qi_histograms {
     struct qi_histogram all[2];
     struct of_code codes[QI_HISTOGRAM_CODES * 2]; /* open addressing, at most half full */
     unsigned used;
+    struct qi_account account;
 };
 
 static unsigned
@@ -90,7 +91,18 @@ qi_histogram_quantile(const struct qi_histogram *h, unsigned permille)
 struct qi_histograms *
 qi_histograms_new(void)
 {
-    return calloc(1, sizeof(struct qi_histograms));
+    struct qi_histograms *all = calloc(1, sizeof(*all));
+
+    if (all != NULL) {
+        (void)qi_account_take(&all->account, sizeof(*all));
+    }
+    return all;
+}
+
+int
+qi_histograms_charge(struct qi_histograms *all, struct qi_budget *budget)
+{
+    return qi_account_enter(&all->account, budget);
 }
 
 void
@@ -103,6 +115,7 @@ qi_histograms_free(struct qi_histograms *all)
         free(all->codes[i].durations[0]);
         free(all->codes[i].durations[1]);
     }
+    qi_account_give(&all->account, all->account.used);
     free(all);
 }
 
@@ -126,6 +139,7 @@ add(struct qi_histograms *all, enum qi_duration what, uint32_t code, uint64_t ns
     if (code == 0) {
         return;
     }
+    const size_t bytes = sizeof(struct qi_histogram) + QI_BLOCK_BYTES;
     struct of_code *found = &all->codes[place_of(all, code)];
     if (found->code == 0) {
         if (all->used == QI_HISTOGRAM_CODES) {
@@ -134,8 +148,11 @@ add(struct qi_histograms *all, enum qi_duration what, uint32_t code, uint64_t ns
         found->code = code;
         all->used++;
     }
-    if (found->durations[what] == NULL) {
+    if (found->durations[what] == NULL && qi_account_take(&all->account, bytes)) {
         found->durations[what] = calloc(1, sizeof(struct qi_histogram));
+        if (found->durations[what] == NULL) {
+            qi_account_give(&all->account, bytes);
+        }
     }
     if (found->durations[what] != NULL) {
         qi_histogram_add(found->durations[what], ns);

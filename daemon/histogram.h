@@ -12,6 +12,7 @@
 #ifndef QI_DAEMON_HISTOGRAM_H
 #define QI_DAEMON_HISTOGRAM_H
 
+#include "budget.h"
 #include "mirror.h"
 
 #include <stdint.h>
@@ -44,9 +45,12 @@ enum qi_duration {
 struct qi_histograms;
 
 struct qi_histograms *qi_histograms_new(void);
+/* Charges what it has to the budget, and from now on everything before it is allocated:
+   1, or 0 if there is not so much left.  The budget must outlive it. */
+int qi_histograms_charge(struct qi_histograms *histograms, struct qi_budget *budget);
 void qi_histograms_free(struct qi_histograms *histograms); /* NULL is fine */
-/* Takes in a record that is new; rows are looked up in the mirror.  Without memory for
-   another code location, code 0 has it. */
+/* Takes in a record that is new; rows are looked up in the mirror.  Without memory, or
+   room in the budget, for another code location, code 0 has it. */
 void qi_histograms_record(struct qi_histograms *histograms,
                           const struct qi_mirror *mirror, const struct qi_record *record);
 /* Of a code location; code 0: of all.  NULL: there is none. */

@@ -31,6 +31,12 @@ qi_lints_new(unsigned workers)
     return l;
 }
 
+size_t
+qi_lints_bytes(void)
+{
+    return sizeof(struct qi_lints);
+}
+
 void
 qi_lints_free(struct qi_lints *l)
 {

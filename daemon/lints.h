@@ -61,6 +61,8 @@ struct qi_lints;
 
 /* workers: threads of an executor, as a rule min(32, processors + 4). */
 struct qi_lints *qi_lints_new(unsigned workers);
+/* What one takes, whatever happens. */
+size_t qi_lints_bytes(void);
 void qi_lints_free(struct qi_lints *lints); /* NULL is fine */
 
 /* What an application wants (PROCESS.lints): in the place of what it wanted before.  What

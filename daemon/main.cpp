@@ -167,7 +167,12 @@ main(int argc, char **argv)
     QCommandLineOption idle("idle-exit",
                             "Leave when nobody was connected for <seconds>; 0: never.",
                             "seconds");
-    parser.addOptions({socket, front, idle});
+    QCommandLineOption memory(
+        "memory", "Use at most <MiB> for all programs and tools together; 1024.", "MiB");
+    QCommandLineOption history(
+        "history", "Keep what is over for <seconds>; 600; 0: as long as there is room.",
+        "seconds");
+    parser.addOptions({socket, front, idle, memory, history});
     if (!parser.parse(QCoreApplication::arguments())
         || !parser.positionalArguments().isEmpty()) {
         tellParent(report, ExitUsage,
@@ -207,6 +212,25 @@ main(int argc, char **argv)
             return ExitUsage;
         }
         options.idleExitMs = int(qMin(seconds, 86400u)) * 1000;
+    }
+
+    if (parser.isSet(memory)) {
+        bool isNumber = false;
+        size_t mib = parser.value(memory).toUInt(&isNumber);
+        if (!isNumber || mib < qi::Server::LeastMemory >> 20) {
+            tellParent(report, ExitUsage, "--memory wants a number of MiB, 16 or more");
+            return ExitUsage;
+        }
+        options.memory = qMin(mib, size_t(SIZE_MAX >> 20)) << 20;
+    }
+    if (parser.isSet(history)) {
+        bool isNumber = false;
+        unsigned seconds = parser.value(history).toUInt(&isNumber);
+        if (!isNumber) {
+            tellParent(report, ExitUsage, "--history wants a number of seconds");
+            return ExitUsage;
+        }
+        options.historySeconds = int(qMin(seconds, 86400u));
     }
 
     qi::Server server(options);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define FIRST_TABLE 1024
+#define FIRST_REMOVALS 64u
 
 const char *
 qi_mirror_text(int status)
@@ -15,6 +16,8 @@ qi_mirror_text(int status)
         return "no memory";
     case QI_MIRROR_E_QUOTA:
         return "more rows or texts than an application may have";
+    case QI_MIRROR_E_BUDGET:
+        return "no memory left for it: the daemon has used what it may";
     default:
         return "an id that cannot be";
     }
@@ -29,14 +32,25 @@ qi_mirror_new(const struct qi_mirror_limits *limits)
         return NULL;
     }
     m->limits = *limits;
-    m->removals = calloc(limits->removals, sizeof(*m->removals));
+    m->removals_capacity =
+        limits->removals < FIRST_REMOVALS ? limits->removals : FIRST_REMOVALS;
+    m->removals = calloc(m->removals_capacity, sizeof(*m->removals));
     m->table.cells = calloc(FIRST_TABLE, sizeof(struct qi_mirror_row *));
     m->table.capacity = FIRST_TABLE;
     if (m->removals == NULL || m->table.cells == NULL) {
         qi_mirror_free(m);
         return NULL;
     }
+    (void)qi_account_take(&m->account, sizeof(*m)
+                                           + m->removals_capacity * sizeof(*m->removals)
+                                           + FIRST_TABLE * sizeof(*m->table.cells));
     return m;
+}
+
+int
+qi_mirror_charge(struct qi_mirror *m, struct qi_budget *budget)
+{
+    return qi_account_enter(&m->account, budget) ? QI_MIRROR_OK : QI_MIRROR_E_BUDGET;
 }
 
 void
@@ -54,13 +68,16 @@ qi_mirror_free(struct qi_mirror *m)
         free(row);
         row = older;
     }
-    qi_mirror_drop_entries(m);
+    if (m->entries != NULL) {
+        qi_mirror_drop_entries(m);
+    }
     free(m->entries);
     free(m->entry_of_id);
     free(m->table.cells);
     free(m->removals);
     qi_mirror_free_records(m);
     qi_mirror_join(m, NULL);
+    qi_account_give(&m->account, m->account.used);
     free(m);
 }
 
@@ -85,13 +102,19 @@ cell_of(const struct table *table, unsigned kind, uint64_t id)
     return &table->cells[i];
 }
 
+/* Both are there while the cells move. */
 static int
-grow_table(struct table *table)
+grow_table(struct table *table, struct qi_account *account)
 {
     struct table bigger = {.capacity = table->capacity * 2, .len = table->len};
+    size_t bytes = bigger.capacity * sizeof(struct qi_mirror_row *);
 
+    if (!qi_account_take(account, bytes)) {
+        return QI_MIRROR_E_BUDGET;
+    }
     bigger.cells = calloc(bigger.capacity, sizeof(struct qi_mirror_row *));
     if (bigger.cells == NULL) {
+        qi_account_give(account, bytes);
         return QI_MIRROR_E_NOMEM;
     }
     for (size_t i = 0; i < table->capacity; i++) {
@@ -100,6 +123,7 @@ grow_table(struct table *table)
             *cell_of(&bigger, row->kind, row->id) = row;
         }
     }
+    qi_account_give(account, table->capacity * sizeof(struct qi_mirror_row *));
     free(table->cells);
     *table = bigger;
     return QI_MIRROR_OK;
@@ -158,12 +182,42 @@ link_newest(struct qi_mirror *m, struct qi_mirror_row *row)
 
 /*********** rows that are over ***********/
 
+/* Twice as many places; where they cannot be had, more of the removals are forgotten. */
+static void
+grow_removals(struct qi_mirror *m)
+{
+    uint32_t old = m->removals_capacity;
+    uint32_t capacity = old * 2;
+    size_t bytes = capacity * sizeof(*m->removals);
+
+    if (!qi_account_take(&m->account, bytes)) {
+        return;
+    }
+    struct qi_mirror_removal *bigger = calloc(capacity, sizeof(*bigger));
+    if (bigger == NULL) {
+        qi_account_give(&m->account, bytes);
+        return;
+    }
+    for (uint64_t i = m->removed - old; i < m->removed; i++) {
+        bigger[i & (capacity - 1)] = m->removals[i & (old - 1)];
+    }
+    qi_account_give(&m->account, old * sizeof(*m->removals));
+    free(m->removals);
+    m->removals = bigger;
+    m->removals_capacity = capacity;
+}
+
 static void
 remember_removal(struct qi_mirror *m, const struct qi_mirror_row *row)
 {
-    struct qi_mirror_removal *place = &m->removals[m->removed & (m->limits.removals - 1)];
-
-    if (m->removed >= m->limits.removals) {
+    /* When it is full, and again each time it has come round. */
+    if (m->removed > 0 && (m->removed & (m->removals_capacity - 1)) == 0
+        && m->removals_capacity < m->limits.removals) {
+        grow_removals(m);
+    }
+    struct qi_mirror_removal *place =
+        &m->removals[m->removed & (m->removals_capacity - 1)];
+    if (place->rev != 0) {
         m->forgotten_rev = place->rev;
     }
     *place = (struct qi_mirror_removal){
@@ -180,6 +234,9 @@ remove_row(struct qi_mirror *m, struct qi_mirror_row *row)
     remember_removal(m, row);
     unlink_row(m, row);
     leave_table(&m->table, row);
+    if (m->history == NULL) {
+        qi_account_give(&m->account, QI_ROW_BYTES);
+    }
     free(row);
 }
 
@@ -203,6 +260,7 @@ row_is_over(struct qi_mirror *m, struct qi_mirror_row *row)
     row->over = 1;
     m->live--;
     m->ended++;
+    m->ended_ever++;
     row->next_ended = NULL;
     if (m->last_ended != NULL) {
         m->last_ended->next_ended = row;
@@ -227,12 +285,19 @@ new_row(struct qi_mirror *m, const struct qi_wire_row *wire, int *ret_status)
         *ret_status = QI_MIRROR_E_QUOTA;
         return NULL;
     }
-    if ((m->table.len + 1) * 4 > m->table.capacity * 3 && grow_table(&m->table) < 0) {
-        *ret_status = QI_MIRROR_E_NOMEM;
+    if ((m->table.len + 1) * 4 > m->table.capacity * 3) {
+        *ret_status = grow_table(&m->table, &m->account);
+        if (*ret_status < 0) {
+            return NULL;
+        }
+    }
+    if (!qi_account_take(&m->account, QI_ROW_BYTES)) {
+        *ret_status = QI_MIRROR_E_BUDGET;
         return NULL;
     }
     struct qi_mirror_row *row = calloc(1, sizeof(*row));
     if (row == NULL) {
+        qi_account_give(&m->account, QI_ROW_BYTES);
         *ret_status = QI_MIRROR_E_NOMEM;
         return NULL;
     }
@@ -277,7 +342,8 @@ qi_mirror_put_row(struct qi_mirror *m, const struct qi_wire_row *wire)
 {
     int status;
 
-    if (wire->kind == 0 || wire->kind > 255 || wire->id == 0) {
+    if (wire->kind == 0 || wire->kind > 255 || wire->id == 0
+        || QI_REF_KIND(wire->id) != 0) {
         return QI_MIRROR_E_INVALID;
     }
     struct qi_mirror_row *row = *cell_of(&m->table, wire->kind, wire->id);
@@ -348,12 +414,21 @@ qi_mirror_end_snapshot(struct qi_mirror *m)
 
 /*********** entries ***********/
 
+static size_t
+bytes_of_entry(const struct qi_mirror_entry *entry)
+{
+    return entry->type == 't' ? (size_t)entry->size + 1 : (size_t)entry->size * 4;
+}
+
 void
 qi_mirror_drop_entries(struct qi_mirror *m)
 {
+    size_t bytes = m->entry_bytes + (size_t)m->entries_len * QI_BLOCK_BYTES;
+
     for (uint32_t i = 0; i < m->entries_len; i++) {
         free(m->entries[i].text);
     }
+    qi_account_give(&m->account, bytes);
     m->entries_len = 0;
     m->entry_bytes = 0;
     if (m->entry_of_id != NULL) {
@@ -362,54 +437,79 @@ qi_mirror_drop_entries(struct qi_mirror *m)
     m->entry_epoch++;
 }
 
+/* An array of the mirror with `capacity` elements, or with more; both are there while it
+   moves. */
+static int
+grow_array(struct qi_mirror *m, void **array, size_t element, uint32_t *capacity,
+           uint32_t bigger)
+{
+    size_t before = *capacity * element;
+
+    if (!qi_account_take(&m->account, bigger * element)) {
+        return QI_MIRROR_E_BUDGET;
+    }
+    uint8_t *moved = realloc(*array, bigger * element);
+    if (moved == NULL) {
+        qi_account_give(&m->account, bigger * element);
+        return QI_MIRROR_E_NOMEM;
+    }
+    qi_account_give(&m->account, before);
+    memset(moved + before, 0, bigger * element - before);
+    *array = moved;
+    *capacity = bigger;
+    return QI_MIRROR_OK;
+}
+
 static int
 room_for_entry(struct qi_mirror *m, uint32_t id)
 {
-    if (id == 0 || id > m->limits.entries) {
-        return QI_MIRROR_E_QUOTA;
-    }
+    int status = QI_MIRROR_OK;
+
     if (m->entries_len == m->entries_capacity) {
-        uint32_t capacity = m->entries_capacity == 0 ? 256 : m->entries_capacity * 2;
-        void *bigger = realloc(m->entries, capacity * sizeof(*m->entries));
-        if (bigger == NULL) {
-            return QI_MIRROR_E_NOMEM;
-        }
-        m->entries = bigger;
-        m->entries_capacity = capacity;
+        void *entries = m->entries;
+        status = grow_array(m, &entries, sizeof(*m->entries), &m->entries_capacity,
+                            m->entries_capacity == 0 ? 256 : m->entries_capacity * 2);
+        m->entries = entries;
     }
-    if (id >= m->ids_capacity) {
+    if (status == QI_MIRROR_OK && id >= m->ids_capacity) {
         uint32_t capacity = m->ids_capacity == 0 ? 256 : m->ids_capacity;
         while (capacity <= id) {
             capacity *= 2;
         }
-        uint32_t *bigger = realloc(m->entry_of_id, capacity * sizeof(*bigger));
-        if (bigger == NULL) {
-            return QI_MIRROR_E_NOMEM;
-        }
-        memset(bigger + m->ids_capacity, 0,
-               (capacity - m->ids_capacity) * sizeof(*bigger));
-        m->entry_of_id = bigger;
-        m->ids_capacity = capacity;
+        void *ids = m->entry_of_id;
+        status = grow_array(m, &ids, sizeof(*m->entry_of_id), &m->ids_capacity, capacity);
+        m->entry_of_id = ids;
     }
-    return QI_MIRROR_OK;
+    return status;
 }
 
-/* A copy of an entry's contents; NULL without memory. */
+/* Bytes of a text with its NUL, or numbers. */
+static uint32_t
+size_of_contents(const struct qi_wire_entry *wire)
+{
+    switch (wire->type) {
+    case 't':
+        return wire->text.size;
+    case 'c':
+        return 3;
+    default:
+        return wire->codes.size;
+    }
+}
+
+/* A copy of an entry's contents in `bytes` bytes; NULL without memory. */
 static void *
-contents_of(const struct qi_wire_entry *wire, uint32_t *ret_size, size_t *ret_bytes)
+contents_of(const struct qi_wire_entry *wire, size_t bytes)
 {
     if (wire->type == 't') {
-        char *text = malloc((size_t)wire->text.size + 1);
+        char *text = malloc(bytes);
         if (text != NULL) {
             memcpy(text, wire->text.bytes, wire->text.size);
             text[wire->text.size] = '\0';
         }
-        *ret_size = wire->text.size;
-        *ret_bytes = (size_t)wire->text.size + 1;
         return text;
     }
-    uint32_t n = wire->type == 'c' ? 3 : wire->codes.size;
-    uint32_t *numbers = calloc(n == 0 ? 1 : n, sizeof(*numbers));
+    uint32_t *numbers = calloc(1, bytes == 0 ? 1 : bytes);
     if (numbers == NULL) {
         return NULL;
     }
@@ -422,34 +522,41 @@ contents_of(const struct qi_wire_entry *wire, uint32_t *ret_size, size_t *ret_by
         struct qi_cursor cursor = qi_cursor_in(&wire->codes);
         struct qi_value value;
         uint64_t number;
-        for (uint32_t i = 0; i < n && qi_cursor_next(&cursor, &value); i++) {
+        for (uint32_t i = 0; i < wire->codes.size && qi_cursor_next(&cursor, &value);
+             i++) {
             numbers[i] = qi_value_uint(&value, &number) ? (uint32_t)number : 0;
         }
     }
-    *ret_size = n;
-    *ret_bytes = n * sizeof(*numbers);
     return numbers;
 }
 
+/* The quotas first, then the budget, then memory. */
 int
 qi_mirror_put_entry(struct qi_mirror *m, const struct qi_wire_entry *wire)
 {
-    int status = room_for_entry(m, wire->id);
-    struct qi_mirror_entry entry = {.id = wire->id, .type = wire->type};
-    size_t bytes = 0;
+    struct qi_mirror_entry entry = {
+        .id = wire->id, .type = wire->type, .size = size_of_contents(wire)};
+    size_t bytes = bytes_of_entry(&entry);
 
+    if (wire->id == 0 || wire->id > m->limits.entries) {
+        return QI_MIRROR_E_QUOTA;
+    }
+    if (wire->id < m->ids_capacity && m->entry_of_id[wire->id] != 0) {
+        return QI_MIRROR_OK; /* equal ids are equal contents */
+    }
+    if (bytes > m->limits.entry_bytes - m->entry_bytes) {
+        return QI_MIRROR_E_QUOTA;
+    }
+    int status = room_for_entry(m, wire->id);
     if (status < 0) {
         return status;
     }
-    if (m->entry_of_id[wire->id] != 0) {
-        return QI_MIRROR_OK; /* equal ids are equal contents */
+    if (!qi_account_take(&m->account, bytes + QI_BLOCK_BYTES)) {
+        return QI_MIRROR_E_BUDGET;
     }
-    size_t size = wire->type == 't' ? wire->text.size : wire->codes.size * 4;
-    if (m->entry_bytes + size > m->limits.entry_bytes) {
-        return QI_MIRROR_E_QUOTA;
-    }
-    entry.text = contents_of(wire, &entry.size, &bytes);
+    entry.text = contents_of(wire, bytes);
     if (entry.text == NULL) {
+        qi_account_give(&m->account, bytes + QI_BLOCK_BYTES);
         return QI_MIRROR_E_NOMEM;
     }
     m->entry_bytes += bytes;
@@ -573,13 +680,15 @@ qi_mirror_ended(const struct qi_mirror *m)
 size_t
 qi_mirror_bytes(const struct qi_mirror *m)
 {
-    size_t records = m->record_capacity * sizeof(*m->records);
+    size_t ended = m->history != NULL ? (size_t)m->ended * QI_ROW_BYTES : 0;
 
-    return sizeof(*m) + (m->live + (size_t)m->ended) * sizeof(struct qi_mirror_row)
-           + m->table.capacity * sizeof(*m->table.cells) + m->entry_bytes
-           + m->entries_capacity * sizeof(*m->entries)
-           + m->ids_capacity * sizeof(*m->entry_of_id)
-           + m->limits.removals * sizeof(*m->removals) + records;
+    return m->account.used + ended + m->record_capacity * sizeof(*m->records);
+}
+
+size_t
+qi_mirror_charged(const struct qi_mirror *m)
+{
+    return m->account.used;
 }
 
 const struct qi_mirror_row *
@@ -601,11 +710,12 @@ qi_mirror_next_removal(const struct qi_mirror *m, uint64_t *place,
     if (*place < m->forgotten_rev) {
         return -1;
     }
-    uint64_t low = m->removed > m->limits.removals ? m->removed - m->limits.removals : 0;
+    uint64_t low =
+        m->removed > m->removals_capacity ? m->removed - m->removals_capacity : 0;
     uint64_t high = m->removed;
     while (low < high) { /* the first one after *place */
         uint64_t middle = low + (high - low) / 2;
-        if (m->removals[middle & (m->limits.removals - 1)].rev <= *place) {
+        if (m->removals[middle & (m->removals_capacity - 1)].rev <= *place) {
             low = middle + 1;
         }
         else {
@@ -615,7 +725,7 @@ qi_mirror_next_removal(const struct qi_mirror *m, uint64_t *place,
     if (low == m->removed) {
         return 0;
     }
-    *ret_removal = m->removals[low & (m->limits.removals - 1)];
+    *ret_removal = m->removals[low & (m->removals_capacity - 1)];
     *place = ret_removal->rev;
     return 1;
 }

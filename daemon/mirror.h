@@ -12,11 +12,14 @@
  * numbers them
  *
  * Bounded: qi_mirror_limits says how much of each, and what exceeds it is an error of the
- * application, or pushes the oldest out.  Pure C: no Qt, no I/O, no clock; one thread.
+ * application, or pushes the oldest out.  What all mirrors have together is bounded too:
+ * rows that are over and records by a history, everything else by a budget, which is
+ * asked before the memory is.  Pure C: no Qt, no I/O, no clock; one thread.
  */
 #ifndef QI_DAEMON_MIRROR_H
 #define QI_DAEMON_MIRROR_H
 
+#include "budget.h"
 #include "rows.h"
 #include "segment.h"
 
@@ -41,8 +44,9 @@ struct qi_mirror_limits {
 enum qi_mirror_status {
     QI_MIRROR_OK = 0,
     QI_MIRROR_E_NOMEM = -1,
-    QI_MIRROR_E_QUOTA = -2,  /* more than the limits allow */
-    QI_MIRROR_E_INVALID = -3 /* an id that cannot be */
+    QI_MIRROR_E_QUOTA = -2,   /* more than the limits allow */
+    QI_MIRROR_E_INVALID = -3, /* an id that cannot be */
+    QI_MIRROR_E_BUDGET = -4   /* all together have used the memory that there is */
 };
 
 /* One line about a status. */
@@ -94,13 +98,22 @@ struct qi_history {
 };
 
 #define QI_HISTORY_BYTES (UINT64_C(256) << 20)
+#define QI_HISTORY_SECONDS 600
 
 /* Enters a mirror that has no history yet; it must leave (history: NULL) or be freed
    before the history goes. */
 void qi_mirror_join(struct qi_mirror *mirror, struct qi_history *history);
 
 struct qi_mirror *qi_mirror_new(const struct qi_mirror_limits *limits);
+/* Charges what it has to the budget, and from now on everything before it is allocated:
+   QI_MIRROR_OK or QI_MIRROR_E_BUDGET.  The budget must outlive it. */
+int qi_mirror_charge(struct qi_mirror *mirror, struct qi_budget *budget);
 void qi_mirror_free(struct qi_mirror *mirror); /* NULL is fine */
+
+/* Rows that were over, and records that were there, `most` ago or longer go, to a tenth
+   of it.  To be called as often as that; `now` is the caller's clock, which `most` is a
+   duration on. */
+void qi_mirror_age(struct qi_mirror *mirror, int64_t now, int64_t most);
 
 /*--- filling: QI_MIRROR_OK or negative ---*/
 
@@ -123,7 +136,9 @@ int qi_mirror_load_segment(struct qi_mirror *mirror, const struct qi_view *view)
 uint64_t qi_mirror_rev(const struct qi_mirror *mirror);
 uint32_t qi_mirror_live(const struct qi_mirror *mirror);
 uint32_t qi_mirror_ended(const struct qi_mirror *mirror);
-size_t qi_mirror_bytes(const struct qi_mirror *mirror); /* allocated, about */
+size_t qi_mirror_bytes(const struct qi_mirror *mirror); /* allocated, with its history */
+/* The part of it that is charged to the budget. */
+size_t qi_mirror_charged(const struct qi_mirror *mirror);
 
 /* The row that changed last; go on with ->older. */
 const struct qi_mirror_row *qi_mirror_newest(const struct qi_mirror *mirror);

@@ -11,6 +11,15 @@ struct table {
     size_t capacity, len;
 };
 
+/* What had come at a moment. */
+struct mark {
+    int64_t at;
+    uint64_t ended, records;
+};
+
+#define MARKS_EACH 10u /* for so many parts of the time that is kept */
+#define MARKS (MARKS_EACH + 2u)
+
 struct qi_mirror {
     struct qi_mirror_limits limits;
     uint64_t rev;
@@ -18,9 +27,13 @@ struct qi_mirror {
     struct qi_mirror_row *newest, *oldest;
     struct qi_mirror_row *first_ended, *last_ended;
     uint32_t live, ended;
+    uint64_t ended_ever;
     int in_snapshot;
 
-    struct qi_mirror_removal *removals; /* ring */
+    struct qi_account account; /* of everything that is not the history's */
+
+    struct qi_mirror_removal *removals; /* ring; it grows */
+    uint32_t removals_capacity;         /* a power of two */
     uint64_t removed;                   /* ever */
     uint64_t forgotten_rev; /* revision of the last one that was overwritten */
 
@@ -38,12 +51,17 @@ struct qi_mirror {
     uint64_t record_end;
     uint64_t lost;
 
+    struct mark marks[MARKS]; /* oldest first */
+    uint32_t marks_len;
+
     struct qi_history *history;     /* borrowed; NULL: its own limits are all there is */
     struct qi_mirror *next, **link; /* of those of the history */
 };
 
 /* Takes the row that ended first out; mirror.c.  Only where there is one. */
 void qi_mirror_forget_first(struct qi_mirror *mirror);
+
+#define QI_ROW_BYTES (sizeof(struct qi_mirror_row) + QI_BLOCK_BYTES)
 
 /* A row ended: its memory is the history's now; mirror_records.c.  Rows may go, of any
    mirror of the history, and this one too. */

@@ -97,7 +97,8 @@ qi_history_row_ended(struct qi_mirror *m, struct qi_mirror_row *row)
 
     if (h != NULL) {
         row->ended = ++h->clock;
-        h->used += sizeof(*row);
+        h->used += QI_ROW_BYTES;
+        qi_account_give(&m->account, QI_ROW_BYTES);
         (void)make_room(h, 0);
     }
 }
@@ -106,7 +107,7 @@ void
 qi_history_row_gone(struct qi_mirror *m)
 {
     if (m->history != NULL) {
-        m->history->used -= sizeof(struct qi_mirror_row);
+        m->history->used -= QI_ROW_BYTES;
     }
 }
 
@@ -195,8 +196,10 @@ halve_ring(struct qi_mirror *m)
         m->record_known[place >> 3] &= (uint8_t)~bit;
         m->record_known[place >> 3] |= record != NULL ? bit : 0;
     }
-    m->history->records_dropped += begin - m->record_oldest;
-    m->history->used -= ring_bytes(m->record_capacity) - ring_bytes(half);
+    if (m->history != NULL) {
+        m->history->records_dropped += begin - m->record_oldest;
+        m->history->used -= ring_bytes(m->record_capacity) - ring_bytes(half);
+    }
     m->record_oldest = begin;
     m->record_capacity = half;
     void *records = realloc(m->records, half * sizeof(*m->records));
@@ -308,6 +311,46 @@ qi_mirror_put_gap(struct qi_mirror *m, uint64_t first, uint64_t count)
     else {
         (void)make_records(m, end);
         skip_to(m, end);
+    }
+}
+
+/*********** age ***********/
+
+/* Records below `number` go, and with them the memory that is no longer of use. */
+static void
+drop_records(struct qi_mirror *m, uint64_t number)
+{
+    if (number <= m->record_oldest) {
+        return;
+    }
+    m->record_oldest = number;
+    while (m->record_capacity > FIRST_RING
+           && m->record_end - m->record_oldest <= m->record_capacity / 4) {
+        halve_ring(m);
+    }
+}
+
+void
+qi_mirror_age(struct qi_mirror *m, int64_t now, int64_t most)
+{
+    uint32_t gone = 0;
+
+    while (gone < m->marks_len && m->marks[gone].at <= now - most) {
+        gone++;
+    }
+    if (gone > 0) {
+        const struct mark *mark = &m->marks[gone - 1];
+        while (m->first_ended != NULL && m->ended_ever - m->ended < mark->ended) {
+            qi_mirror_forget_first(m);
+        }
+        drop_records(m, mark->records);
+        m->marks_len -= gone;
+        memmove(m->marks, mark + 1, m->marks_len * sizeof(*m->marks));
+    }
+    if (m->marks_len == 0
+        || (m->marks_len < MARKS
+            && now - m->marks[m->marks_len - 1].at >= most / MARKS_EACH)) {
+        m->marks[m->marks_len++] = (struct mark){now, m->ended_ever, m->record_end};
     }
 }
 

@@ -38,8 +38,9 @@ payloadOf(const qi_frame &frame)
 
 } // namespace
 
-Recorder::Recorder(qi_recording *recording, const QByteArray &path, QObject *parent)
-    : QObject(parent), m_recording(recording), m_path(path),
+Recorder::Recorder(qi_recording *recording, const QByteArray &path,
+                   const std::shared_ptr<qi_budget> &budget, QObject *parent)
+    : QObject(parent), m_recording(recording), m_path(path), m_charge(budget),
       m_thread(&Recorder::run, this)
 {
 }
@@ -83,31 +84,58 @@ Recorder::putSegment(const QByteArray &path)
 void
 Recorder::push(Item item)
 {
+    size_t bytes = size_t(item.bytes.size()) + sizeof(Item);
     {
         std::lock_guard lock(m_mutex);
         if (m_stop) {
             return;
         }
-        m_queued += size_t(item.bytes.size());
-        m_queue.push_back(std::move(item));
-        // The numbers of the records say that some are missing.
-        auto at = m_queue.begin();
-        while (m_queued > MaxQueue && at != m_queue.end()) {
-            if (at->kind == Kind::Records) {
-                m_queued -= size_t(at->bytes.size());
-                at = m_queue.erase(at);
-            }
-            else {
-                ++at;
-            }
+        if (makeRoom(bytes)) {
+            m_queued += bytes;
+            m_queue.push_back(std::move(item));
         }
-        if (m_queued > MaxQueueOfRows) {
-            m_queue.clear();
-            m_queued = 0;
+        else if (item.kind != Kind::Records) {
+            emptyQueue();
             m_stop = m_overrun = true;
         }
     }
     m_condition.notify_one();
+}
+
+// With the lock.  The oldest records go; their numbers say that some are missing.
+bool
+Recorder::makeRoom(size_t bytes)
+{
+    auto at = m_queue.begin();
+    for (;;) {
+        bool fits = m_queued + bytes <= MaxQueue;
+        if (fits && m_charge.take(bytes)) {
+            return true;
+        }
+        while (at != m_queue.end() && at->kind != Kind::Records) {
+            ++at;
+        }
+        if (at == m_queue.end()) {
+            // Rows and texts alone are too many, or the memory of all is used up.
+            return !fits && m_queued + bytes <= MaxQueueOfRows && m_charge.take(bytes);
+        }
+        unqueue(size_t(at->bytes.size()) + sizeof(Item));
+        at = m_queue.erase(at);
+    }
+}
+
+void
+Recorder::unqueue(size_t bytes)
+{
+    m_queued -= bytes;
+    m_charge.give(bytes);
+}
+
+void
+Recorder::emptyQueue()
+{
+    m_queue.clear();
+    unqueue(m_queued);
 }
 
 void
@@ -151,7 +179,7 @@ Recorder::run()
             if (!m_queue.empty()) {
                 item = std::move(m_queue.front());
                 m_queue.pop_front();
-                m_queued -= size_t(item.bytes.size());
+                unqueue(size_t(item.bytes.size()) + sizeof(Item));
                 hasItem = true;
             }
             else if (m_stop) {
@@ -163,8 +191,7 @@ Recorder::run()
         qi_recording_stats(m_recording, &m_stats);
         if (status < 0) {
             m_stop = true; // nothing more can be written
-            m_queue.clear();
-            m_queued = 0;
+            emptyQueue();
             break;
         }
     }

@@ -6,6 +6,7 @@
 #ifndef QI_DAEMON_RECORDER_HPP
 #define QI_DAEMON_RECORDER_HPP
 
+#include "charge.hpp"
 #include "recording.h"
 
 #include <QByteArray>
@@ -22,8 +23,9 @@ class Recorder : public QObject {
     Q_OBJECT
 
   public:
-    // Takes the recording over.
-    Recorder(qi_recording *recording, const QByteArray &path, QObject *parent);
+    // Takes the recording over.  What waits for the disk is charged to the budget.
+    Recorder(qi_recording *recording, const QByteArray &path,
+             const std::shared_ptr<qi_budget> &budget, QObject *parent);
     // Ends it first, however long the disk takes.
     ~Recorder() override;
 
@@ -64,6 +66,9 @@ class Recorder : public QObject {
     };
 
     void push(Item item);
+    bool makeRoom(size_t bytes);
+    void unqueue(size_t bytes);
+    void emptyQueue();
     void run();
     int work(const Item &item);
     int readSegment(const QByteArray &path);
@@ -76,7 +81,8 @@ class Recorder : public QObject {
     mutable std::mutex m_mutex; // of what follows
     std::condition_variable m_condition;
     std::deque<Item> m_queue;
-    size_t m_queued = 0; // bytes
+    size_t m_queued = 0; // bytes, all of them charged
+    Charge m_charge;
     bool m_stop = false, m_overrun = false;
     qi_recording_totals m_stats = {};
     QByteArray m_failure;

@@ -23,7 +23,9 @@ namespace qi {
 
 namespace {
 constexpr int ClearMs = 3600 * 1000;
-}
+constexpr size_t ReservedPart = 8;
+constexpr int AgeParts = 10; // as qi_mirror_age() wants
+} // namespace
 
 Q_LOGGING_CATEGORY(logServer, "qtinterd.server", QtInfoMsg)
 Q_LOGGING_CATEGORY(logSession, "qtinterd.session", QtInfoMsg)
@@ -43,6 +45,16 @@ Server::Server(const Options &options, QObject *parent)
         shutDown();
     });
     connect(&m_clearing, &QTimer::timeout, this, &Server::clearAway);
+    connect(&m_ageing, &QTimer::timeout, this, &Server::age);
+    // A quarter is for what was, and the rest for what is.
+    size_t past = qMin(size_t(QI_HISTORY_BYTES), options.memory / 4);
+    size_t present = options.memory - past;
+    m_commons.directory = options.directory;
+    m_commons.history =
+        std::make_shared<qi_history>(qi_history{past, 0, 0, 0, 0, nullptr});
+    m_commons.budget =
+        std::make_shared<qi_budget>(qi_budget{present, present / ReservedPart, 0, 0});
+    m_commons.reclaim = [this] { return reclaim(); };
 }
 
 Server::~Server()
@@ -90,6 +102,9 @@ Server::listen(QByteArray *error, bool *running)
     }
     clearAway();
     m_clearing.start(ClearMs);
+    if (m_options.historySeconds > 0) {
+        m_ageing.start(m_options.historySeconds * 1000 / AgeParts);
+    }
     qCInfo(logServer, "listening on %s", m_options.address.constData());
     watchIdle();
     return true;
@@ -101,6 +116,29 @@ Server::clearAway()
     static const qi_leftover_limits limits = QI_LEFTOVER_LIMITS;
     if (size_t n = qi_leftovers_remove(m_options.directory.constData(), &limits)) {
         qCInfo(logServer, "%zu old segments removed", n);
+    }
+}
+
+// The oldest of those that have ended goes.
+bool
+Server::reclaim()
+{
+    for (Application *application : std::as_const(m_applications)) {
+        if (application->hasEnded()) {
+            qCInfo(logApp, "pid %llu: forgotten for want of memory",
+                   static_cast<unsigned long long>(application->pid()));
+            forget(application);
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+Server::age()
+{
+    for (Application *application : std::as_const(m_applications)) {
+        application->age(int64_t(m_options.historySeconds) * 1000000000);
     }
 }
 
@@ -134,7 +172,8 @@ Server::accept()
             m_sessions.cbegin(), m_sessions.cend(), [](const Session *session) {
                 return session->isOpen() && session->role() == Role::None;
             });
-        auto *session = new Session(socket, ++m_lastNumber, peer.pid, m_key, this);
+        auto *session =
+            new Session(socket, ++m_lastNumber, peer.pid, m_key, m_commons.budget, this);
         m_sessions.append(session);
         connect(session, &Session::welcomed, this, &Server::welcomed);
         connect(session, &Session::closed, this, &Server::sessionClosed);
@@ -147,6 +186,11 @@ Server::accept()
             m_refused++;
             session->refuse(QI_REFUSED_FULL, "too many sessions");
         }
+        else if (!session->charge().takePassing(Session::Bytes)
+                 && !(reclaim() && session->charge().takePassing(Session::Bytes))) {
+            m_refused++;
+            session->outOfMemory("a session");
+        }
         else {
             session->start();
         }
@@ -157,8 +201,7 @@ void
 Server::welcomed(Session *session)
 {
     if (session->role() == Role::App) {
-        auto *application =
-            new Application(session, m_options.directory, m_history, this);
+        auto *application = new Application(session, m_commons, this);
         m_connected.insert(session, application);
         connect(application, &Application::known, this, &Server::applicationKnown);
         connect(application, &Application::ended, this, &Server::applicationEnded);
@@ -265,6 +308,9 @@ Server::applicationEnded(Application *application)
         tool->applicationDown(application);
     }
     clearAway();
+    if (application->cause() == "quota") {
+        forget(application); // it was too much
+    }
     int dead = 0;
     for (qsizetype i = m_applications.size() - 1; i >= 0; i--) {
         if (!m_applications[i]->isAlive() && ++dead > MaxDead) {
@@ -288,6 +334,7 @@ Server::forget(Application *application)
             break;
         }
     }
+    application->release();
     application->deleteLater();
 }
 
@@ -332,9 +379,12 @@ Server::counters() const
         {"ended", ended},
         {"lost", lost},
         {"mirror_bytes", bytes},
-        {"history_bytes", m_history->used},
-        {"history_rows_dropped", m_history->rows_dropped},
-        {"history_records_dropped", m_history->records_dropped},
+        {"memory_limit", m_commons.budget->limit},
+        {"memory_bytes", qi_budget_used(m_commons.budget.get())},
+        {"memory_refused", m_commons.budget->refused},
+        {"history_bytes", m_commons.history->used},
+        {"history_rows_dropped", m_commons.history->rows_dropped},
+        {"history_records_dropped", m_commons.history->records_dropped},
     };
 }
 

@@ -21,10 +21,15 @@ class Server : public QObject {
     Q_OBJECT
 
   public:
+    static constexpr size_t DefaultMemory = size_t(1) << 30;
+    static constexpr size_t LeastMemory = size_t(16) << 20;
+
     struct Options {
-        QByteArray directory; // the runtime directory
-        QByteArray address;   // of the socket, within it
-        int idleExitMs = 0;   // without sessions for so long: quit; 0: never
+        QByteArray directory;          // the runtime directory
+        QByteArray address;            // of the socket, within it
+        int idleExitMs = 0;            // without sessions for so long: quit; 0: never
+        size_t memory = DefaultMemory; // of all sessions and histories; bytes
+        int historySeconds = QI_HISTORY_SECONDS; // 0: as long as there is room
     };
 
     explicit Server(const Options &options, QObject *parent = nullptr);
@@ -62,11 +67,11 @@ class Server : public QObject {
     void forget(Application *application);
     void watchIdle();
     void clearAway();
+    bool reclaim();
+    void age();
 
     Options m_options;
-    // Applications go after our members.
-    std::shared_ptr<qi_history> m_history =
-        std::make_shared<qi_history>(qi_history{QI_HISTORY_BYTES, 0, 0, 0, 0, nullptr});
+    Commons m_commons; // shared, because applications go after our members
     QByteArray m_key;
     int m_lock = -1;
     QLocalServer m_listener;
@@ -77,6 +82,7 @@ class Server : public QObject {
     quint32 m_lastNumber = 0;
     QTimer m_idle;
     QTimer m_clearing; // of what applications left
+    QTimer m_ageing;   // of histories
     uint64_t m_accepted = 0, m_refused = 0;
     QElapsedTimer m_started;
 };

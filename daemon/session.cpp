@@ -7,6 +7,7 @@
 #include "version.hpp"
 
 #include <ctime>
+#include <utility>
 
 namespace qi {
 
@@ -14,6 +15,8 @@ namespace {
 
 // Before it is welcomed a peer sends one small frame.
 constexpr size_t MaxUnknownPayload = 4096;
+// Room for a frame that is kept for the next one.
+constexpr size_t KeptRoom = 16384;
 
 int64_t
 monotonicNow()
@@ -32,8 +35,10 @@ nameOf(const QByteArray &client)
 } // namespace
 
 Session::Session(QLocalSocket *socket, quint32 number, uint64_t peerPid,
-                 const QByteArray &key, QObject *parent)
-    : QObject(parent), m_socket(socket), m_number(number), m_peerPid(peerPid), m_key(key)
+                 const QByteArray &key, const std::shared_ptr<qi_budget> &budget,
+                 QObject *parent)
+    : QObject(parent), m_socket(socket), m_number(number), m_peerPid(peerPid), m_key(key),
+      m_charge(budget)
 {
     m_socket->setParent(this);
     // What we have not read stays with the kernel, which slows the peer down.
@@ -90,10 +95,21 @@ Session::send(QByteArrayView frame)
     if (m_closed || frame.isEmpty()) {
         return;
     }
-    if (unsent() > MaxUnsent) {
+    if (unsent() + frame.size() > MaxUnsent) {
         violation("takes too little of what it asks for");
         return;
     }
+    if (!m_charge.takePassing(size_t(frame.size()))) {
+        outOfMemory("what it is sent");
+        return;
+    }
+    m_sending += size_t(frame.size());
+    write(frame);
+}
+
+void
+Session::write(QByteArrayView frame)
+{
     if (m_socket->bytesToWrite() == 0 && m_role != Role::None) {
         m_deadline.start(NoProgressMs);
     }
@@ -109,6 +125,11 @@ Session::unsent() const
 void
 Session::progress(qint64)
 {
+    size_t left = size_t(unsent());
+    if (left < m_sending) {
+        m_charge.give(m_sending - left);
+        m_sending = left;
+    }
     if (m_role == Role::None) {
         return;
     }
@@ -128,19 +149,35 @@ Session::refuse(unsigned code, const QByteArray &text)
 {
     qCInfo(logSession, "session %u (%s) refused: %s", m_number,
            nameOf(m_client).constData(), printable(text).constData());
-    sendRefusal(code, text);
+    sendRefusal(code, text, "refused");
 }
 
 void
-Session::sendRefusal(unsigned code, const QByteArray &text)
+Session::outOfMemory(const char *what)
+{
+    if (m_closed) {
+        return;
+    }
+    qCWarning(logSession,
+              "session %u (%s) closed: no memory left for %s: all sessions together have "
+              "%zu MiB of %zu",
+              m_number, nameOf(m_client).constData(), what,
+              qi_budget_used(m_charge.budget().get()) >> 20,
+              m_charge.budget()->limit >> 20);
+    sendRefusal(QI_REFUSED_FULL, QByteArray("no memory left for ") + what, "quota");
+}
+
+// Small, and the last thing it is sent: whatever it has not taken, and uncharged.
+void
+Session::sendRefusal(unsigned code, const QByteArray &text, const QByteArray &why)
 {
     Frame frame(QI_MSG_REFUSE, 0, 4);
     frame.number(QI_KEY_REFUSE_code, code)
         .text(QI_KEY_REFUSE_text, text)
         .number(QI_KEY_REFUSE_major, QI_PROTO_MAJOR)
         .number(QI_KEY_REFUSE_minor, QI_PROTO_MINOR);
-    send(frame.done());
-    close("refused");
+    write(frame.done());
+    close(why);
 }
 
 void
@@ -152,7 +189,7 @@ Session::violation(const QByteArray &what)
     qCWarning(logSession, "session %u (%s) closed: %s", m_number,
               nameOf(m_client).constData(), printable(what).constData());
     if (m_role == Role::None) {
-        sendRefusal(QI_REFUSED_PROTOCOL, what);
+        sendRefusal(QI_REFUSED_PROTOCOL, what, "refused");
         return;
     }
     close("protocol");
@@ -171,9 +208,33 @@ Session::close(const QByteArray &why)
     // What was written goes out as far as the peer takes it now; nobody waits.
     m_socket->flush();
     m_socket->abort();
+    m_charge.give(std::exchange(m_sending, 0));
     // Whoever caused this may be in the midst of its work with all sessions.
     QMetaObject::invokeMethod(
         this, [this, why] { Q_EMIT closed(this, why); }, Qt::QueuedConnection);
+}
+
+// For the bytes that come next; false: it is closed.
+bool
+Session::makeRoom()
+{
+    if (!m_charge.takePassing(qi_splitter_growth(&m_splitter))) {
+        outOfMemory("its frame");
+        return false;
+    }
+    return true;
+}
+
+// After large frames, once they are done with.
+void
+Session::leaveRoom()
+{
+    if (m_splitter.capacity > KeptRoom && m_splitter.size == m_splitter.taken) {
+        size_t limit = m_splitter.limit;
+        m_charge.give(m_splitter.capacity);
+        qi_splitter_fini(&m_splitter);
+        qi_splitter_init(&m_splitter, limit);
+    }
 }
 
 void
@@ -185,6 +246,9 @@ Session::read()
     // At most ReadAtOnce for each call: then it is the others' turn.
     qint64 budget = ReadAtOnce;
     while (!m_closed && budget > 0 && m_socket->bytesAvailable() > 0) {
+        if (!makeRoom()) {
+            return;
+        }
         if (qi_splitter_room(&m_splitter, &bytes, &room) < 0) {
             violation("no memory for its frame");
             return;
@@ -200,6 +264,9 @@ Session::read()
     }
     if (!m_closed && m_socket->bytesAvailable() > 0) {
         QMetaObject::invokeMethod(this, &Session::read, Qt::QueuedConnection);
+    }
+    else {
+        leaveRoom();
     }
 }
 

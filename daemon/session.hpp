@@ -6,6 +6,7 @@
 #ifndef QI_DAEMON_SESSION_HPP
 #define QI_DAEMON_SESSION_HPP
 
+#include "charge.hpp"
 #include "hmac.h"
 #include "wire.h"
 
@@ -35,9 +36,9 @@ class Session : public QObject {
     Q_OBJECT
 
   public:
-    // Takes the socket over.
+    // Takes the socket over.  What it takes is charged to the budget.
     Session(QLocalSocket *socket, quint32 number, uint64_t peerPid, const QByteArray &key,
-            QObject *parent);
+            const std::shared_ptr<qi_budget> &budget, QObject *parent);
     ~Session() override;
 
     quint32
@@ -67,6 +68,14 @@ class Session : public QObject {
     qint64 unsent() const; // bytes that the socket has not taken
     void refuse(unsigned code, const QByteArray &text); // logged
     void violation(const QByteArray &what);
+    // There is no memory left for `what`: it is refused and closed, with the reason
+    // "quota".
+    void outOfMemory(const char *what);
+    Charge &
+    charge()
+    {
+        return m_charge;
+    } // of its peer too
     // Nothing is sent or taken any more; closed() comes later, from the event loop.
     void close(const QByteArray &why);
     uint64_t
@@ -79,6 +88,8 @@ class Session : public QObject {
     static constexpr int NoProgressMs = 30000;
     static constexpr qint64 ReadAtOnce = 256 * 1024;
     static constexpr qint64 MaxUnsent = 4 * 1024 * 1024;
+    // What a session takes before it has said anything: it, its socket, their buffers.
+    static constexpr size_t Bytes = 32 * 1024;
 
   Q_SIGNALS:
     void welcomed(qi::Session *session);
@@ -88,7 +99,10 @@ class Session : public QObject {
     void read();
     void takeFrames();
     void takePayload(const uint8_t *payload, size_t size);
-    void sendRefusal(unsigned code, const QByteArray &text);
+    void write(QByteArrayView frame);
+    void sendRefusal(unsigned code, const QByteArray &text, const QByteArray &why);
+    bool makeRoom();
+    void leaveRoom();
     void authenticate(const qi_frame &frame);
     bool isKnownRole(const QByteArray &role);
     void progress(qint64 bytes);
@@ -98,6 +112,8 @@ class Session : public QObject {
     uint64_t m_peerPid;
     QByteArray m_key;
     uint8_t m_nonce[QI_NONCE_SIZE];
+    Charge m_charge;
+    size_t m_sending = 0; // charged for what is unsent
     qi_splitter m_splitter;
     Role m_role = Role::None;
     QByteArray m_client;

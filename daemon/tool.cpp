@@ -563,11 +563,19 @@ Tool::subscribe(const qi_frame &frame, QByteArray *error)
     return true;
 }
 
+template <typename Condition>
+void
+Tool::dropFeeds(Condition condition)
+{
+    auto end = std::remove_if(m_feeds.begin(), m_feeds.end(), condition);
+    m_session->charge().give(size_t(m_feeds.end() - end) * Feed::Bytes);
+    m_feeds.erase(end, m_feeds.end());
+}
+
 void
 Tool::unsubscribe(uint32_t number)
 {
-    auto isIts = [number](const auto &feed) { return feed->sub() == number; };
-    m_feeds.erase(std::remove_if(m_feeds.begin(), m_feeds.end(), isIts), m_feeds.end());
+    dropFeeds([number](const auto &feed) { return feed->sub() == number; });
     m_subscriptions.erase(
         std::remove_if(m_subscriptions.begin(), m_subscriptions.end(),
                        [number](const Subscription &s) { return s.number == number; }),
@@ -579,6 +587,10 @@ void
 Tool::follow(const Subscription &subscription, Application *application)
 {
     if (subscription.pid == 0 || subscription.pid == application->pid()) {
+        if (!m_session->charge().take(Feed::Bytes)) {
+            m_session->outOfMemory("its subscriptions");
+            return;
+        }
         m_feeds.push_back(
             std::make_unique<Feed>(m_session, application, &m_interned[application],
                                    subscription.number, subscription.options));
@@ -719,10 +731,8 @@ Tool::applicationDown(Application *application)
 void
 Tool::applicationForgotten(Application *application)
 {
-    auto follows = [application](const auto &feed) {
-        return feed->application() == application;
-    };
-    m_feeds.erase(std::remove_if(m_feeds.begin(), m_feeds.end(), follows), m_feeds.end());
+    dropFeeds(
+        [application](const auto &feed) { return feed->application() == application; });
     m_interned.erase(application);
 }
 

@@ -58,6 +58,7 @@ class Tool : public QObject, public Peer {
     void pump();
     bool subscribe(const qi_frame &frame, QByteArray *error);
     void unsubscribe(uint32_t number);
+    template <typename Condition> void dropFeeds(Condition condition);
     void follow(const Subscription &subscription, Application *application);
     int answerSubscriptions(); // milliseconds until the next one must be; -1
     bool change(const qi_frame &frame);

@@ -60,7 +60,7 @@ enum qi_refusal {
     QI_REFUSED_VERSION = 1, /* the majors differ */
     QI_REFUSED_KEY,         /* the HMAC is wrong: not the same runtime directory */
     QI_REFUSED_ROLE,        /* no such role, or not granted */
-    QI_REFUSED_FULL,        /* too many sessions */
+    QI_REFUSED_FULL,        /* too many sessions, or no memory left for it */
     QI_REFUSED_PROTOCOL,    /* a malformed or an unexpected frame */
     QI_REFUSED_USER         /* the peer belongs to another user */
 };

@@ -325,15 +325,22 @@ qi_splitter_fini(struct qi_splitter *s)
 }
 
 /* Doubled when it is full of bytes that have come, never because of a length. */
-static int
-splitter_grow(struct qi_splitter *s)
+size_t
+qi_splitter_growth(const struct qi_splitter *s)
 {
     size_t most = s->limit + LENGTH_SIZE;
     size_t capacity = s->capacity == 0 ? SPLITTER_FIRST : s->capacity * 2;
 
-    if (capacity > most) {
-        capacity = most;
+    if (s->size - s->taken < s->capacity) {
+        return 0;
     }
+    return (capacity < most ? capacity : most) - s->capacity;
+}
+
+static int
+splitter_grow(struct qi_splitter *s)
+{
+    size_t capacity = s->capacity + qi_splitter_growth(s);
     uint8_t *bytes = realloc(s->bytes, capacity);
     if (bytes == NULL) {
         return QI_WIRE_E_NOMEM;

@@ -124,6 +124,8 @@ struct qi_splitter {
 void qi_splitter_init(struct qi_splitter *s, size_t limit);
 void qi_splitter_fini(struct qi_splitter *s);
 
+/* Bytes by which the next qi_splitter_room() will make it larger. */
+size_t qi_splitter_growth(const struct qi_splitter *s);
 /* Room to receive into, at least one byte: QI_WIRE_OK or QI_WIRE_E_NOMEM.  Payloads that
    were handed out are no longer valid. */
 int qi_splitter_room(struct qi_splitter *s, uint8_t **ret_bytes, size_t *ret_size);

@@ -760,9 +760,9 @@ test_size_is_accounted(void)
 /*********** the history of all ***********/
 
 /* Room for one first ring, and for so many rows. */
+#define ROW (sizeof(struct qi_mirror_row) + QI_BLOCK_BYTES)
 #define RINGS(records, rows)                                                             \
-    ((records) * sizeof(struct qi_record) + (records) / 8 + 1                            \
-     + (rows) * sizeof(struct qi_mirror_row))
+    ((records) * sizeof(struct qi_record) + (records) / 8 + 1 + (rows) * ROW)
 
 static const struct qi_mirror_limits wide = {.rows = 64,
                                              .ended = 64,
@@ -798,9 +798,9 @@ test_the_rows_that_ended_first_go_whosever_they_are(void)
     CHECK(qi_mirror_find(a, QI_TASK, 2) != NULL); /* what lives is no history */
     CHECK_INT(history.rows_dropped, 2);
     CHECK_INT(qi_mirror_ended(a) + qi_mirror_ended(b), 4);
-    CHECK_INT(history.used, 4 * sizeof(struct qi_mirror_row));
+    CHECK_INT(history.used, 4 * ROW);
     qi_mirror_free(b);
-    CHECK_INT(history.used, sizeof(struct qi_mirror_row));
+    CHECK_INT(history.used, ROW);
     qi_mirror_free(a);
     CHECK_INT(history.used, 0);
     CHECK(history.mirrors == NULL);
