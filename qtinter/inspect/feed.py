@@ -342,7 +342,7 @@ class Feed:
             while True:
                 data = await self._reader.read(1 << 18)
                 if not data:
-                    self._failure = InspectError(
+                    self._failure = self._failure or InspectError(
                         "the daemon has gone away"
                         if self._remote is None
                         else f"the connection to {self._remote.host} has ended"
@@ -392,6 +392,10 @@ class Feed:
             process = self.processes[pid] = Process({"pid": pid})
             process.clock_offset = self._clock_offset
         return process
+
+    def _on_refuse(self, fields: dict[str, Any]) -> None:
+        # It has no memory left for us, and closes the connection.
+        self._failure = InspectError(f"the daemon refuses: {fields['text']}")
 
     def _on_proc_up(self, fields: dict[str, Any]) -> None:
         names = _tables.MESSAGES[wire.NUMBERS["PROCESS"]][2]

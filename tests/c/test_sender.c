@@ -130,6 +130,41 @@ a_daemon_that_refuses_is_left_alone(void)
     done(c);
 }
 
+/* A daemon without memory for it says so after it has greeted: a greeting is no reason to
+   come again at once. */
+static void
+a_daemon_that_is_full_is_asked_less_and_less_often(void)
+{
+    struct qi_sender_times times = quick;
+    struct timespec begin, end;
+    qi_client *c;
+
+    times.refused_first_ms = 20;
+    times.refused_max_ms = 10000;
+    fake_listen(&daemon_);
+    c = open_client(0, 0, &times);
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (int i = 0; i < 5; i++) {
+        fake_accept(&daemon_);
+        struct qi_encoder *e = fake_begin(&daemon_, QI_MSG_REFUSE, 1, 4);
+        qi_encode_uint_field(e, QI_KEY_REFUSE_code, QI_REFUSED_FULL);
+        qi_encode_text_field(e, QI_KEY_REFUSE_text, "full");
+        qi_encode_uint_field(e, QI_KEY_REFUSE_major, 1);
+        qi_encode_uint_field(e, QI_KEY_REFUSE_minor, 0);
+        fake_end(&daemon_);
+        while (fake_next(&daemon_)) {
+            ;
+        }
+        wait_for_state(c, "refused");
+        fake_hang_up(&daemon_);
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    /* 20 + 40 + 80 + 160 ms at least; without it 4 times 20. */
+    CHECK((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000
+          >= 299);
+    done(c);
+}
+
 static void
 nothing_is_told_to_whoever_does_not_know_the_key(void)
 {
@@ -820,6 +855,7 @@ main(void)
     RUN(a_mute_daemon_is_given_up_and_tried_again);
     RUN(another_major_is_refused_and_another_minor_is_not);
     RUN(a_daemon_that_refuses_is_left_alone);
+    RUN(a_daemon_that_is_full_is_asked_less_and_less_often);
     RUN(nothing_is_told_to_whoever_does_not_know_the_key);
     RUN(a_broken_daemon_costs_a_connection);
     RUN(an_address_that_does_not_fit_is_refused);

@@ -11,6 +11,8 @@ import time
 import pytest
 from peers import FakeApplication, Peer
 
+from qtinter.inspect import connect
+from qtinter.inspect.errors import InspectError
 from qtinter.inspect.feed import daemon_environment
 
 TASK = 1
@@ -219,6 +221,21 @@ def test_subscriptions_of_tools_that_take_nothing(witnessed, join):
             tools[-1].send("SUBSCRIBE", sub, sub=sub, pid=NOBODY, hz=1)
     daemon.log.wait_for("session", "closed", "no memory left for")
     taken_in(application)
+
+
+def test_a_tool_is_told_why(witnessed, join, run):
+    daemon, witness = witnessed(64)
+    application = join(0)
+    put_rows(application, 1, rows_that_fit(witness, join) // 100 * 99)
+    taken_in(application)
+
+    async def subscribe():
+        async with connect() as feed:
+            await feed.subscribe(pid=NOBODY)
+
+    with pytest.raises(InspectError, match="refuses: no memory left for the rows"):
+        run(subscribe())
+    daemon.log.wait_for("session", "closed", "no memory left for the rows")
 
 
 def test_stalls(witnessed, join):
