@@ -24,7 +24,7 @@ import time
 from typing import TYPE_CHECKING, Any, AsyncIterator
 
 from .._version import __version__
-from . import _tables, wire
+from . import wire
 from ._backlog import Backlog
 from ._backlog import Change as Change
 from .errors import IncompatibleError, InspectError
@@ -276,11 +276,7 @@ class Feed:
     async def list(self) -> list[dict[str, Any]]:
         """Return the applications that the daemon knows."""
         rows = await self.request("LIST")
-        fields = _tables.MESSAGES[wire.NUMBERS["PROC_UP"]][2]
-        return [
-            {fields[key][0]: value for key, value in row.items() if key in fields}
-            for row in rows or ()
-        ]
+        return [wire.named("PROC_UP", row) for row in rows or ()]
 
     async def subscribe(
         self,
@@ -398,14 +394,8 @@ class Feed:
         self._failure = InspectError(f"the daemon refuses: {fields['text']}")
 
     def _on_proc_up(self, fields: dict[str, Any]) -> None:
-        names = _tables.MESSAGES[wire.NUMBERS["PROCESS"]][2]
-        info = {
-            names[key][0]: value
-            for key, value in fields["process"].items()
-            if key in names
-        }
         process = self._process(fields["pid"])
-        process.info.update(info)
+        process.info.update(wire.named("PROCESS", fields["process"]))
         process.alive = True
         # The newest one now, also if it was there: they are forgotten in order.
         self.processes[fields["pid"]] = self.processes.pop(fields["pid"])

@@ -10,7 +10,7 @@ import hmac
 import os
 import stat
 import struct
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from . import _tables
 
@@ -59,6 +59,19 @@ def encode(__name: str, __seq: int = 0, **fields: Any) -> bytes:
     body = {keys[field]: value for field, value in fields.items() if value is not None}
     payload: bytes = msgpack.packb([NUMBERS[__name], __seq, body])
     return _LENGTH.pack(len(payload)) + payload
+
+
+def named(message: str, fields: Mapping[Any, Any]) -> dict[str, Any]:
+    """The fields of a message that is within another one, by their names.
+
+    Those of a newer minor version are left out; those that have names keep them.
+    """
+    names = _tables.MESSAGES[NUMBERS[message]][2]
+    return {
+        names[key][0] if key in names else key: value
+        for key, value in fields.items()
+        if key in names or isinstance(key, str)
+    }
 
 
 class Decoder:

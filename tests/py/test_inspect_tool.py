@@ -218,6 +218,8 @@ def test_watch(process, monkeypatch, capsys):
         feed.Change("rows", pid, {"upsert": [[6, 99, {}]], "gone": [[1, 2]]}),
         feed.Change("events", pid, {"ts": 1, "records": [5, 11, 1, 0, row, 1000]}),
         feed.Change("gap", 0, {"count": 3, "cause": "ring"}),
+        feed.Change("stall", pid, {"stall": {0: 1, 1: 7, 2: 5 * 10**8, 3: 0, 5: True}}),
+        feed.Change("lint", pid, {"id": "QI101", "ref": 1 << 56 | row}),
         feed.Change("up", pid, {"pid": pid, "process": {0: pid, 2: "some"}}),
     ]
     made = FakeFeed(process, changes)
@@ -226,10 +228,14 @@ def test_watch(process, monkeypatch, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["what"] for line in lines] == [change.what for change in changes]
     assert lines[1]["changed"][0]["name"] == "[waits]"
-    assert lines[2]["gone"] == [[1, 2]]
+    assert lines[2]["changed"] == [{"kind": "watch", "id": 99}]
+    assert lines[2]["gone"] == [{"kind": "task", "id": 2}]
     assert lines[3]["events"][0]["event"] == "task_step"
     assert lines[4]["count"] == 3
-    assert lines[5]["process"]["name"] == "some"
+    stall = {"loop": 1, "since": 7, "duration": 0.5, "current": None, "stack": None}
+    assert lines[5] == {"what": "stall", "pid": pid, **stall, "over": True}
+    assert lines[6]["about"] == f"task {row} [waits]"
+    assert lines[7]["process"]["name"] == "some"
     assert made.subscriptions == [(None, {"hz": 5, "events": True})]
 
 

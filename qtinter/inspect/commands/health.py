@@ -209,6 +209,8 @@ def safe_lines(text: str) -> str:
 
 
 async def _ask_stack(options: argparse.Namespace) -> tuple[int, str, str]:
+    from .. import wire
+
     async with connected(options) as feed:
         process = only(await subscribed(feed, pid_of(options), []))
         pid = process.info["pid"]
@@ -218,7 +220,7 @@ async def _ask_stack(options: argparse.Namespace) -> tuple[int, str, str]:
                     return pid, "", f"the application {pid} has ended"
                 stall = change.data.get("stall") if change.what == "stall" else None
                 if stall is not None and change.pid == pid:
-                    text = _stack_of_stall(stall)
+                    text = str(wire.named("STALL", stall).get("stack") or "")
                     if text:
                         return pid, text, ""
             return pid, "", "the daemon has gone away"
@@ -226,13 +228,3 @@ async def _ask_stack(options: argparse.Namespace) -> tuple[int, str, str]:
         wanted = {name: value for name, value in fields.items() if value is not None}
         text, refusal = await stack_of(feed, pid, **wanted)
         return pid, text, refusal
-
-
-def _stack_of_stall(stall: dict[Any, Any]) -> str:
-    from .. import _tables, wire
-
-    names = _tables.MESSAGES[wire.NUMBERS["STALL"]][2]
-    for key, value in stall.items():
-        if key == "stack" or (key in names and names[key][0] == "stack"):
-            return str(value)
-    return ""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..model import LOOP, SLOT, TASK, WAIT, Process
+from .. import _tables
+from ..model import LOOP, SLOT, TASK, TIMER, WAIT, Process
 from .arguments import MOST_HZ, hertz
 from .sources import connected, known, pid_of, run
 
 if TYPE_CHECKING:
     import argparse
 
+    from .._backlog import Change
     from . import Command
 
 WATCH_HZ = 20
@@ -39,8 +41,6 @@ def _watch(options: argparse.Namespace) -> None:
 
 
 async def _watch_changes(options: argparse.Namespace) -> None:
-    from ..feed import records_of
-
     async with connected(options) as feed:
         pid = pid_of(options)
         if pid is not None:
@@ -48,34 +48,77 @@ async def _watch_changes(options: argparse.Namespace) -> None:
         await feed.subscribe(pid, hz=options.hz, events=options.events)
         async for change in feed:
             process = feed.processes.get(change.pid) or Process({"pid": change.pid})
-            line: dict[str, Any] = {"what": change.what, "pid": change.pid}
-            if change.what == "rows":
-                line["changed"] = [
-                    _row_in_words(process, kind, ident)
-                    for kind, ident, _ in change.data["upsert"]
-                ]
-                line["gone"] = change.data["gone"]
-            elif change.what == "snapshot":
-                line["tasks"] = process.tasks()
-                line["slots"] = process.slots()
-                line["waits"] = process.waits()
-            elif change.what == "events":
-                line["events"] = [process.event(r) for r in records_of(change.data)]
-            elif change.what == "up":
-                line["process"] = process.info
-            else:
-                line.update(change.data)
+            line = {"what": change.what, "pid": change.pid, **_said(process, change)}
             print(json.dumps(line, ensure_ascii=False, default=str), flush=True)
 
 
-def _row_in_words(process: Process, kind: int, ident: int) -> dict[str, Any]:
-    row = process.rows.get((kind, ident))
-    if row is None:
-        return {"kind": kind, "id": ident}
-    if kind == TASK:
-        return {"kind": "task", **process.task(row)}
-    tables = {SLOT: process.slots, WAIT: process.waits, LOOP: process.loops}
-    for found in tables[kind](True) if kind in tables else ():
-        if found["id"] == ident:
-            return {"kind": {SLOT: "slot", WAIT: "wait", LOOP: "loop"}[kind], **found}
-    return {"kind": kind, "id": ident, "state": row.state}
+def _said(process: Process, change: Change) -> dict[str, Any]:
+    """A change in words."""
+    from .. import wire
+    from ..feed import records_of
+
+    what, data = change.what, change.data
+    if what == "rows":
+        words = _Words(process)
+        return {
+            "changed": [words.of(kind, ident) for kind, ident, _ in data["upsert"]],
+            "gone": [
+                {"kind": _kind(kind), "id": ident} for kind, ident in data["gone"]
+            ],
+        }
+    if what == "snapshot":
+        return {
+            "tasks": process.tasks(),
+            "slots": process.slots(),
+            "waits": process.waits(),
+            "loops": process.loops(),
+            "timers": process.timers(),
+        }
+    if what == "events":
+        return {"events": [process.event(record) for record in records_of(data)]}
+    if what == "up":
+        return {"process": process.info}
+    if what == "stall":
+        stall = wire.named("STALL", data["stall"])
+        return {
+            "loop": stall["loop"],
+            "since": stall["since"],
+            "duration": stall["duration"] * 1e-9,
+            "current": process.describe(stall["current"]) or None,
+            "stack": stall.get("stack") or None,
+            "over": stall["over"],
+        }
+    if what == "lint":
+        return {"about": process.describe(data["ref"]), **data}
+    return dict(data)
+
+
+def _kind(kind: int) -> str:
+    name, _ = _tables.ENTITIES.get(kind, (str(kind), ()))
+    return name
+
+
+class _Words:
+    """Rows in words, as the commands for them have them, each table made once."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._tables: dict[int, dict[int, dict[str, Any]]] = {}
+
+    def of(self, kind: int, ident: int) -> dict[str, Any]:
+        process = self._process
+        row = process.rows.get((kind, ident))
+        found = {"kind": _kind(kind), "id": ident}
+        if row is None:
+            return found
+        if kind == TASK:
+            return {**found, **process.task(row)}
+        if kind not in self._tables:
+            make = {
+                SLOT: lambda: process.slots(True),
+                WAIT: lambda: process.waits(True),
+                LOOP: lambda: process.loops(True),
+                TIMER: process.timers,
+            }.get(kind, list)
+            self._tables[kind] = {row["id"]: row for row in make()}
+        return {**found, **self._tables[kind].get(ident, {})}

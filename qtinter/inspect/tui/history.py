@@ -9,7 +9,7 @@ import collections
 import math
 from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Tuple
 
-from .. import _tables
+from .. import _tables, wire
 from ..model import TASK, Process, Row
 
 SAMPLES = 600  # of a loop's counters
@@ -20,9 +20,11 @@ SEGMENTS = 4000  # of a task's life
 
 _REF_BITS = 56
 _STEP, _WAKE, _WAIT, _TIMER_FIRED, _TURN, _ENDED = 11, 12, 13, 41, 80, 15
-_STALL_FIELDS = next(
-    fields for name, _, fields in _tables.MESSAGES.values() if name == "STALL"
-)
+_NEEDED_OF_STALL = [
+    field
+    for field, _, needed in _tables.MESSAGES[wire.NUMBERS["STALL"]][2].values()
+    if needed
+]
 
 
 class Share(NamedTuple):
@@ -298,13 +300,8 @@ class StallLog:
 
     def add(self, pid: int, note: Dict[int, Any]) -> Stall | None:
         """Take in the fields of a STALL, by key; returns the stall."""
-        fields = {
-            _STALL_FIELDS[key][0]: value
-            for key, value in note.items()
-            if key in _STALL_FIELDS
-        }
-        needed = (field for field, _, needed in _STALL_FIELDS.values() if needed)
-        if not all(field in fields for field in needed):
+        fields = wire.named("STALL", note)
+        if not all(field in fields for field in _NEEDED_OF_STALL):
             return None
         key = (pid, fields["loop"], fields["since"])
         stall = self._by_begin.get(key)
