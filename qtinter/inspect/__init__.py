@@ -49,6 +49,7 @@ __all__ = [
 _EXIT_TIMEOUT_MS = 200
 _LAST = -100  # priority among what multiprocessing does at the end of a child
 _watches_multiprocessing = False
+_keeps_segment = False  # at the exit; see keep_segment()
 _ends: list[Any] = []  # what multiprocessing would do at the end; one, or none
 
 
@@ -137,6 +138,8 @@ def disable() -> None:
 
 
 def _close(timeout_ms: int, keep: bool) -> None:
+    global _keeps_segment
+    _keeps_segment = False
     atexit.unregister(_disable_at_exit)
     while _ends:
         _ends.pop().cancel()
@@ -222,10 +225,20 @@ def _forget_in_child() -> None:
         if observer is not None:
             observer.on = False  # not close(): its rows are not there any more
         _close(timeout_ms=0, keep=False)
+        if os.environ.get("QTINTER_TRACE_DIR"):
+            from ..trace import _child
+
+            _child.begin_after_fork()
 
 
 def _disable_at_exit() -> None:
-    _close(timeout_ms=_EXIT_TIMEOUT_MS, keep=False)
+    _close(timeout_ms=_EXIT_TIMEOUT_MS, keep=_keeps_segment)
+
+
+def keep_segment() -> None:
+    """Have the segment stay when this process ends: who started it looks at it."""
+    global _keeps_segment
+    _keeps_segment = True
 
 
 def is_enabled() -> bool:

@@ -37,6 +37,11 @@ _COLUMNS = {
 }
 
 
+def is_made_up(name: int) -> bool:
+    """Whether a task's name is one that asyncio makes up, as Task-17."""
+    return bool(name & _TASK_N)
+
+
 def is_final(kind: int, state: int) -> bool:
     """Whether a state says that the entity is over."""
     if kind == TASK:

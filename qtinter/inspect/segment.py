@@ -68,11 +68,18 @@ def running_applications(directory: str | None = None) -> list[int]:
     """Pids of the processes that run and have a segment in the runtime directory."""
     found = []
     for path in segments(directory):
-        pid, _, rest = os.path.basename(path).partition("-")
-        start = rest.partition(".")[0].partition("-")[0]
-        if pid.isdigit() and start.isdigit() and is_running(int(pid), int(start)):
-            found.append(int(pid))
+        pid = running_owner(path)
+        if pid:
+            found.append(pid)
     return found
+
+
+def running_owner(path: str) -> int:
+    """Pid of the process whose segment has this path; 0 if it does not run any more."""
+    pid, _, rest = os.path.basename(path).partition("-")
+    start = rest.partition(".")[0].partition("-")[0]
+    known = pid.isdigit() and start.isdigit()
+    return int(pid) if known and is_running(int(pid), int(start)) else 0
 
 
 def _mtime(path: str) -> float:

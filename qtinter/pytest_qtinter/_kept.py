@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
 from typing import List
 
 from qtinter import _core
+from qtinter.inspect.segment import running_owner, segments
 from qtinter.trace import Trace, _diff
 from qtinter.trace import open as open_trace
 from qtinter.trace.export import FORMATS, export
@@ -32,13 +32,27 @@ def write_segment(segment: str, path: str) -> str:
 def write_children(staging: str, folder: str) -> List[str]:
     """Write the recordings of processes that the test has started; what went wrong."""
     problems = []
-    for segment in sorted(glob.glob(os.path.join(glob.escape(staging), "*.qiseg"))):
+    for segment in sorted(segments(staging)):
         pid = os.path.basename(segment).partition("-")[0]
         try:
             write_segment(segment, os.path.join(folder, f"trace-p{pid}"))
         except (OSError, ValueError) as exc:
             problems.append(f"process {pid}: {exc}")
     return problems
+
+
+def remove_children(staging: str) -> None:
+    """Remove the segments of processes that have ended.
+
+    One that runs on, such as a server for several tests, belongs to each of them.
+    """
+    try:
+        for segment in segments(staging):
+            if not running_owner(segment):
+                os.unlink(segment)
+        os.rmdir(staging)
+    except OSError:
+        pass  # it is not empty
 
 
 def write_texts(trace: Trace, folder: str) -> None:

@@ -10,7 +10,6 @@ import faulthandler
 import io
 import os
 import pathlib
-import shutil
 import threading
 import time
 import traceback
@@ -470,7 +469,9 @@ class Plugin:
         if test.timer is not None:
             test.timer.cancel()
         if os.access(self._children, os.F_OK):
-            shutil.rmtree(self._children, ignore_errors=True)
+            from . import _kept
+
+            _kept.remove_children(self._children)
         if self._stack is not None:
             faulthandler.cancel_dump_traceback_later()
             self._stack.truncate(0)

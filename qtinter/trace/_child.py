@@ -6,13 +6,12 @@ who started it keeps or removes it.
 
 from __future__ import annotations
 
-import atexit
 import os
+import sys
 import warnings
+from typing import Any
 
 from .. import inspect
-
-_EXIT_TIMEOUT_MS = 200
 
 
 def begin() -> None:
@@ -24,14 +23,18 @@ def begin() -> None:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         inspect.enable(level=3, connect=connect, directory=folder)
+        inspect.keep_segment()
     except (OSError, RuntimeError, ValueError) as exc:
         # Not a reason for the program not to start.
         text = f"QTINTER_TRACE_DIR={folder}: {exc}"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-        return
-    atexit.register(_leave)
 
 
-def _leave() -> None:
-    if inspect.is_enabled():
-        inspect._close(timeout_ms=_EXIT_TIMEOUT_MS, keep=True)
+def begin_after_fork() -> None:
+    """[child] Begin to record, if this is a child of multiprocessing.
+
+    Any other is about to become another program.
+    """
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(begin, lambda function: function())

@@ -121,7 +121,9 @@ def main():
         for name, of in (("median", statistics.median), ("best", min)):
             off = of(times["off"])
             for case, found in times.items():
-                print(f"  {name} {case}: {of(found):.3f} s, {of(found) / off:.3f} of off")
+                print(
+                    f"  {name} {case}: {of(found):.3f} s, {of(found) / off:.3f} of off"
+                )
 
 
 if __name__ == "__main__":

@@ -117,7 +117,9 @@ def main():
             print(f"  {name:22} {seconds:>7} s {memory:>6} MiB")
         for form in EXPORTS:
             seconds, memory, size = in_process("--export", path, form, folder)
-            print(f"  export --{form:13} {seconds:>7} s {memory:>6} MiB {size:>12} bytes")
+            print(
+                f"  export --{form:13} {seconds:>7} s {memory:>6} MiB {size:>12} bytes"
+            )
 
 
 if __name__ == "__main__":

@@ -214,6 +214,26 @@ def test_names_of_what_was_short(monkeypatch):
     assert words.task_text(2) == "task 2"
 
 
+def test_a_name_that_asyncio_made_up_gives_way_to_the_code():
+    r = Recorder()
+    made_up = 0x80000000 | 17
+    names = {1: made_up, 2: r.text("ticker"), 3: made_up}
+    for ident in names:
+        r.task(ident * 10, ident, "Window.on_save")
+        r.step(ident * 10 + 5, ident, 2)
+    codes = {1: r.code("Window.on_save"), 2: r.code("tick"), 3: 0}
+    r.rows = [
+        row_of("task", ident, 1, name=name, code=codes[ident])
+        for ident, name in names.items()
+    ]
+    source = r.source(keyframes=[(BEGIN, r.rows)])
+    labels = ["Window.on_save", "ticker", "Task-17"]
+    lanes = [s.track.name for s in items_of(source, on="task", name="runs")]
+    assert lanes == [f"{label} #{i}" for i, label in enumerate(labels, 1)]
+    steps = [s.name for s in items_of(source, on="loop") if s.category == "step"]
+    assert steps == labels
+
+
 def test_after_a_loss():
     """What ended among the lost records ends; what is new began after them."""
     r = Recorder()

@@ -431,6 +431,80 @@ def test_it(fails):
     assert states == {"done", "running"}
 
 
+def test_a_program_that_outlives_its_test(suite):
+    suite.write(
+        "server.py",
+        "import asyncio, sys, qtinter\n"
+        "async def serve():\n"
+        "    print('ready', flush=True)\n"
+        "    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)\n"
+        "loop = qtinter.new_event_loop()\n"
+        "loop.set_mode(qtinter.QiLoopMode.NATIVE)\n"
+        "loop.run_until_complete(serve())\n",
+    )
+    suite.tests(
+        """
+import subprocess
+import sys
+
+@pytest.fixture(scope="module")
+def server():
+    with subprocess.Popen(
+        [sys.executable, "server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"ready\\n"
+        yield process
+
+def test_starts(server):
+    pass
+
+def test_fails(server):
+    assert False
+
+def test_goes_on(server):
+    pass
+"""
+    )
+    output = suite.run()
+    assert "1 failed, 2 passed" in output, output
+    (other,) = open_kept(suite.kept()["test_it.py-test_fails"]).others
+    assert other.tasks("serve").one().state == "waiting"
+
+
+@pytest.mark.parametrize("how", ["spawn", "fork", "forkserver"])
+def test_children_of_multiprocessing(suite, how):
+    suite.write(
+        "work.py",
+        "import asyncio, qtinter\n"
+        "async def in_the_child():\n"
+        "    await asyncio.sleep(0)\n"
+        "def work():\n"
+        "    loop = qtinter.new_event_loop()\n"
+        "    loop.set_mode(qtinter.QiLoopMode.NATIVE)\n"
+        "    loop.run_until_complete(in_the_child())\n"
+        "    loop.close()\n",
+    )
+    suite.tests(
+        f"""
+import multiprocessing
+import work
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_it(fails):
+    process = multiprocessing.get_context({how!r}).Process(target=work.work)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert not fails
+"""
+    )
+    output = suite.run(env={"PYTHONPATH": str(suite.folder)})
+    assert "1 failed, 1 passed" in output, output
+    trace = open_kept(suite.kept()["test_it.py-test_it-True"])
+    (child,) = trace.others
+    assert child.tasks("in_the_child").one().state == "done"
+
+
 def test_qtinter_is_imported_by_a_test(suite):
     suite.write(
         "test_it.py",

@@ -366,7 +366,7 @@ class Timeline:
 
     def _task_track(self, ident: int, task: _Task) -> Track:
         if task.track is None:
-            name = f"{self.words.task_text(ident)} #{ident}"
+            name = f"{self.words.task_label(ident)} #{ident}"
             task.track = self._track("task", task.loop, ident, name)
             task.track.title = self.words.task_code(ident)
         return task.track
@@ -456,7 +456,7 @@ class Timeline:
         woken = {k: v for k, v in task.args.items() if k == "woken_by"}
         self._end_state(a, task, start)
         why = _tables.STEP_ENDS.get(x, "")
-        node = _Node(start, ts, self.words.task_text(a), "step")
+        node = _Node(start, ts, self.words.task_label(a), "step")
         node.args = {"task": a, "then": why}
         self._add(loop, node)
         task.state, task.args = RUNNING, {"then": why, **woken}

@@ -6,7 +6,7 @@ import collections
 from typing import TYPE_CHECKING, Any
 
 from ...inspect import _tables
-from ...inspect.model import JOB, SLOT, TASK, TIMER, WAIT, Process, Row
+from ...inspect.model import JOB, SLOT, TASK, TIMER, WAIT, Process, Row, is_made_up
 from .._state import KIND
 
 if TYPE_CHECKING:
@@ -107,6 +107,15 @@ class Words(Process):
         """Name of a task, also of one of which nothing is known."""
         row = self.rows.get((TASK, ident))
         return f"task {ident}" if row is None else self.task_name(row)
+
+    def task_label(self, ident: int) -> str:
+        """What a task does: its name, but its code's where asyncio made that up."""
+        row = self.rows.get((TASK, ident))
+        if row is None:
+            return f"task {ident}"
+        code = self.code(row["code"])
+        made_up = code is not None and is_made_up(row["name"])
+        return str(code["name"]) if code and made_up else self.task_name(row)
 
     def task_code(self, ident: int) -> str:
         """Where the coroutine function of a task is defined."""

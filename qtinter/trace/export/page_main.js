@@ -230,7 +230,7 @@ function describeTask(task) {
   }
   const waits = DATA.waits.filter((wait) => wait.task === task.id);
   links.push(['Signal waits', waits.map((wait) => [`${wait.signal} of ${wait.sender || 'something'}`, () => choose({ wait })])]);
-  details(`${task.name} #${task.id}`, 'task', rows, links);
+  details(taskLabel(task), 'task', rows, links);
 }
 
 function describeSlot(slot) {
@@ -241,7 +241,7 @@ function describeSlot(slot) {
     ['on average', slot.calls > slot.live ? duration(slot.total / (slot.calls - slot.live)) : ''],
   ];
   const calls = DATA.tasks.filter((task) => task.slot === slot.id);
-  details(slot.name, 'asyncslot', rows, [['Calls', calls.map((task) => [`${task.name} #${task.id}, ${task.state}`, () => choose({ task })])]]);
+  details(slot.name, 'asyncslot', rows, [['Calls', calls.map((task) => [`${taskLabel(task)}, ${task.state}`, () => choose({ task })])]]);
 }
 
 function describeWait(wait) {

@@ -123,10 +123,16 @@ const TABLES = {
   },
 };
 
+/* What a task does says more than a name that asyncio makes up. */
+function taskLabel(task) {
+  const code = /^Task-\d+$/.test(task.name) ? task.code.split(' (')[0] : '';
+  return `${code || task.name} #${task.id}`;
+}
+
 function taskName(id) {
   if (!id) return '';
   const task = TASKS.get(id);
-  return task ? `${task.name} #${id}` : `#${id}`;
+  return task ? taskLabel(task) : `#${id}`;
 }
 
 /* Events are numbers into DATA.events: objects for all of them would take long. */
