@@ -40,8 +40,9 @@ EXPORTS = ("perfetto", "chrome", "jsonl", "csv", "html")
 
 
 def record(path, wanted):
-    from qtinter import inspect
     from record_cost import run
+
+    from qtinter import inspect
 
     async def child():
         await asyncio.sleep(0)
