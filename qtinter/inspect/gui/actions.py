@@ -23,6 +23,7 @@ _KEYS = """\
 <table cellspacing="6">
 <tr><td><b>Space</b></td><td>pause the view, not the collection</td></tr>
 <tr><td><b>/</b> or <b>Ctrl+F</b></td><td>search and filter</td></tr>
+<tr><td><b>Enter</b>, <b>Esc</b> there</td><td>back to the view</td></tr>
 <tr><td><b>Ctrl+1</b> to <b>Ctrl+7</b></td><td>the views</td></tr>
 <tr><td><b>T</b></td><td>the timeline gets the keys</td></tr>
 <tr><td><b>E</b></td><td>also show what has ended</td></tr>
@@ -36,7 +37,7 @@ _KEYS = """\
 <tr><td><b>Ctrl+O</b></td><td>open a recording or a segment</td></tr>
 <tr><td><b>F5</b></td><td>look for the daemon again, now</td></tr>
 <tr><td><b>Ctrl+W</b></td><td>close a file, or what has ended</td></tr>
-<tr><td><b>Ctrl+E</b></td><td>export the view as PNG or SVG</td></tr>
+<tr><td><b>Ctrl+E</b> or <b>Ctrl+S</b></td><td>export the view as PNG or SVG</td></tr>
 </table>"""
 
 
@@ -53,7 +54,7 @@ class Actions:
         self.crash = self._add(file, "Open the last &crash", "", window.open_last_crash)
         file.addSeparator()
         self.export = self._add(
-            file, "&Export the view…", "Ctrl+E", window.export_dialog
+            file, "&Export the view…", "Ctrl+E", window.export_dialog, "Ctrl+S"
         )
         file.addSeparator()
         self.close = self._add(

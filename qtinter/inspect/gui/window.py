@@ -19,7 +19,7 @@ from .export import export
 from .files import open_file
 from .live import Live
 from .pages import Page, TablePage, TreePage, icons
-from .qt import Qt, QtCore, QtWidgets
+from .qt import Qt, QtCore, QtWidgets, Signal
 from .requests import Requests
 from .search import Search
 from .timeline import Timeline
@@ -39,6 +39,24 @@ _NO_DAEMON = f"""<h2>No connection to the daemon</h2>
 <p>It is tried again by itself; <b>F5</b> does so at once.<br>
 <code>qtinter-inspect doctor</code> says what is in the way.</p>
 {_OPEN}"""
+
+
+class SearchLine(QtWidgets.QLineEdit):
+    """The line for words and filters; Enter, Down and Esc leave it."""
+
+    left = Signal()
+
+    def keyPressEvent(self, event: Any) -> None:
+        keys = Qt.Key
+        if event.key() in (
+            keys.Key_Return,
+            keys.Key_Enter,
+            keys.Key_Down,
+            keys.Key_Escape,
+        ):
+            self.left.emit()
+        else:
+            super().keyPressEvent(event)
 
 
 class Window(QtWidgets.QMainWindow):
@@ -167,7 +185,8 @@ class Window(QtWidgets.QMainWindow):
         bar.setObjectName("main")
         bar.setMovable(False)
         bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        self.line = QtWidgets.QLineEdit()
+        self.line = SearchLine()
+        self.line.left.connect(lambda: self.page.view.setFocus())
         self.line.setPlaceholderText(
             'Search, or filter:  state==waiting and age>5s and code~"save"'
         )
