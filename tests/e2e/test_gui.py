@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import struct
 
 import pytest
 
@@ -312,18 +313,27 @@ def test_export(daemon, application, show, tmp_path, ending):
 
     async def look(window):
         await ready(window)
-        for widget, name in ((window.timeline, "timeline"), (window.list, "window")):
-            widget.setFocus()
-            assert window.export(str(tmp_path / f"{name}.{ending}"))
+        for name in ("timeline", "window"):
+            path = str(tmp_path / f"{name}.{ending}")
+            assert window.export(path, timeline=name == "timeline")
+            if name == "timeline":
+                sizes[name] = window.timeline.viewport().size()
+            else:
+                sizes[name] = window.centralWidget().size()
         assert not window.export(str(tmp_path / "view.txt"))
         assert ".png" in window.statusBar().currentMessage()
 
+    sizes = {}
     show(look)
     for name in ("timeline", "window"):
         data = (tmp_path / f"{name}.{ending}").read_bytes()
         if ending == "png":
             assert data.startswith(b"\x89PNG")
+            found = struct.unpack(">II", data[16:24])
+            assert found == (sizes[name].width(), sizes[name].height())
         else:
+            view = f"0 0 {sizes[name].width()} {sizes[name].height()}"
+            assert f'viewBox="{view}"'.encode() in data
             assert b"<svg" in data
             assert b"gamma" in data  # texts are texts
 

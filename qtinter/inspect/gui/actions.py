@@ -38,6 +38,7 @@ _KEYS = """\
 <tr><td><b>F5</b></td><td>look for the daemon again, now</td></tr>
 <tr><td><b>Ctrl+W</b></td><td>close a file, or what has ended</td></tr>
 <tr><td><b>Ctrl+E</b> or <b>Ctrl+S</b></td><td>export the view as PNG or SVG</td></tr>
+<tr><td><b>Ctrl+Shift+E</b></td><td>export the timeline alone</td></tr>
 </table>"""
 
 
@@ -55,6 +56,12 @@ class Actions:
         file.addSeparator()
         self.export = self._add(
             file, "&Export the view…", "Ctrl+E", window.export_dialog, "Ctrl+S"
+        )
+        self.export_timeline = self._add(
+            file,
+            "Export the &timeline…",
+            "Ctrl+Shift+E",
+            lambda: window.export_dialog(timeline=True),
         )
         file.addSeparator()
         self.close = self._add(
@@ -169,6 +176,7 @@ class Actions:
             self.zoom_out,
             self.show_all,
             self.export,
+            self.export_timeline,
         ):
             action.setEnabled(there)
         self.clear_range.setEnabled(window.timeline.brush is not None)

@@ -118,6 +118,11 @@ class Painting:
         self._hover()
         self._nothing()
 
+    def _x(self, ts: float) -> float:
+        """Where a moment is, or the edge it is beyond: not each painter clips."""
+        x: float = min(max(self.timeline.x_of(ts), self.left), self.width)
+        return x
+
     def _place_rows(self) -> None:
         timeline = self.timeline
         y = self.ruler
@@ -175,7 +180,7 @@ class Painting:
         pattern = QtGui.QBrush(color, Qt.BrushStyle.BDiagPattern)
         for t0, t1, _count in application.lanes.gaps[-200:]:
             if t1 >= self.timeline.t0 and t0 <= self.timeline.t1:
-                x = self.timeline.x_of(t0)
+                x = self._x(t0)
                 width = max(2.0, self.timeline.x_of(t1) - x)
                 self.painter.fillRect(
                     QtCore.QRectF(x, self.ruler, width, self.height), pattern
@@ -287,9 +292,9 @@ class Painting:
         )
         for note in found[-400:]:
             y = places.get(note.lane)
-            if y is None:
+            if y is None or note.end < self.timeline.t0:
                 continue
-            x = self.timeline.x_of(note.ts)
+            x = self._x(note.ts)
             if note.end > note.ts:
                 width = max(1.0, self.timeline.x_of(note.end) - x)
                 color = QtGui.QColor(theme.accent)
@@ -415,7 +420,7 @@ class Painting:
         brush = self.timeline.brush
         if brush is None:
             return
-        x0, x1 = self.timeline.x_of(brush[0]), self.timeline.x_of(brush[1])
+        x0, x1 = self._x(brush[0]), self._x(brush[1])
         self.painter.fillRect(
             QtCore.QRectF(x0, self.ruler, max(1.0, x1 - x0), self.height),
             self.theme.brush,
@@ -469,7 +474,7 @@ class Painting:
             )
         brush = self.timeline.brush
         if brush is not None:
-            x0, x1 = self.timeline.x_of(brush[0]), self.timeline.x_of(brush[1])
+            x0, x1 = self._x(brush[0]), self._x(brush[1])
             painter.fillRect(
                 QtCore.QRectF(x0, 0, max(1.0, x1 - x0), self.ruler - 1), theme.brush
             )

@@ -660,17 +660,24 @@ class Window(QtWidgets.QMainWindow):
         except (OSError, ValueError) as exc:
             QtWidgets.QMessageBox.warning(self, "Cannot be opened", str(exc))
 
-    def export_dialog(self) -> None:
+    def export_dialog(self, timeline: bool = False) -> None:
         name = f"{self.application.name if self.application else 'qtinter'}.png"
         path, _ = QtWidgets.QFileDialog.getSaveFileName(
-            self, "Export the view", name, "Images (*.png *.svg)"
+            self,
+            "Export the timeline" if timeline else "Export the view",
+            name,
+            "Images (*.png *.svg)",
         )
         if path:
-            self.export(path)
+            self.export(path, timeline)
 
-    def export(self, path: str) -> bool:
-        """Writes what is seen: the timeline if it has the focus, else the window."""
-        widget = self.timeline if self.timeline.hasFocus() else self.centralWidget()
+    def export(self, path: str, timeline: bool = False) -> bool:
+        """Writes what is seen.
+
+        :param path: its end, .png or .svg, says as what.
+        :param timeline: the timeline alone.
+        """
+        widget = self.timeline if timeline else self.centralWidget()
         try:
             export(widget, path)
         except (ImportError, OSError, ValueError) as exc:
