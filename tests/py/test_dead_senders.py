@@ -47,6 +47,14 @@ def by_its_parent(qt):
 SENDERS = (with_name, own_signal_of_qt, without_name, by_its_parent)
 
 
+@pytest.fixture
+def signals_hold_senders(binding):
+    """PySide2's do not: connecting one reads memory that was freed, also without us."""
+    if binding == "PySide2":
+        pytest.skip("PySide2 itself crashes with the signal of an object that is gone")
+
+
+@pytest.mark.usefixtures("signals_hold_senders")
 @pytest.mark.parametrize("sender", SENDERS)
 def test_waiting_for_a_dead_sender(run, qt, sender):
     async def main():
@@ -67,6 +75,7 @@ def test_waiting_for_a_dead_sender(run, qt, sender):
     run(main())
 
 
+@pytest.mark.usefixtures("signals_hold_senders")
 @pytest.mark.parametrize("sender", SENDERS)
 def test_a_multisignal_of_a_dead_sender(qt, emitter, sender):
     with pytest.raises(RuntimeError, match="has been deleted"):

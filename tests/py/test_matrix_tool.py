@@ -185,11 +185,19 @@ def test_other_suites_of_earlier_runs_stay(matrix, monkeypatch, same):
 )  # fmt: skip
 def test_suites_of_a_cell(matrix, tmp_path, names, chosen):
     run_suites = importlib.import_module("run_suites")
-    suites = run_suites.all_suites(tmp_path, [], {})
+    suites = run_suites.all_suites(tmp_path, [], {}, [("PyQt6", "native")])
     suites = run_suites.suites_of_cell(suites, "PyQt6", "native", names)
     assert [suite.name for suite in suites] == chosen
     assert {suite.env["QTINTER_HOST"] for suite in suites} == {"native"}
     assert set(names) <= set(matrix.cells.SUITES)
+
+
+def test_asyncios_tests_are_of_every_cell(matrix, tmp_path):
+    run_suites = importlib.import_module("run_suites")
+    cell = ("PySide2", "binding")
+    suites = run_suites.all_suites(tmp_path, [], {}, [cell])
+    (suite,) = run_suites.suites_of_cell(suites, *cell, ["asyncio"])
+    assert (suite.name, suite.binding) == ("asyncio, nested", "PySide2")
 
 
 JUNIT = """<testsuites><testsuite name="pytest">

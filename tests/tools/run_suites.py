@@ -45,6 +45,8 @@ OF_TOOLS = ("bench", "filters", "lanes", "lints", "matrix_tool", "protocol", "tr
 OF_WINDOW = ("gui_*",)
 TOOLS_ROW = ("PyQt6", "native")
 WINDOW_ROWS = (TOOLS_ROW, ("PySide6", "native"))
+# Of CPython's tests of asyncio, which take long: each host once.
+ASYNCIO_ROWS = (("PyQt6", "native"), ("PyQt6", "binding"))
 
 # Seconds after which a suite is taken for hung, only safety nets: in all, and without a
 # line in its log for those that log every test.
@@ -313,8 +315,9 @@ def pytest_suite(name, folder, binding, host, options, env=None):
     return suite
 
 
-def asyncio_suite(binding, host, mode):
+def asyncio_suite(binding, host):
     """CPython's own tests of asyncio; see tests/asyncio_suite/__main__.py."""
+    mode = "attached" if host == "native" else "nested"
     command = [sys.executable, "tests/asyncio_suite", "--junit", "{report}"]
     command += ["--binding", binding, "--host", host, "--mode", mode]
     return Suite(f"asyncio, {mode}", binding, host, command, {})
@@ -334,8 +337,11 @@ def left_out(binding, host, options):
     return [f"--ignore-glob=tests/py/test_{name}.py" for name in names]
 
 
-def all_suites(build_dir, options, common_env):
-    """Every suite of the project, in the order in which they run."""
+def all_suites(build_dir, options, common_env, asyncio_rows=ASYNCIO_ROWS):
+    """Every suite of the project, in the order in which they run.
+
+    asyncio_rows: the bindings and hosts with which CPython's own tests run.
+    """
     suites = [] if options else [c_suite(build_dir)]
     for binding in BINDINGS:
         for host in HOSTS:
@@ -359,9 +365,7 @@ def all_suites(build_dir, options, common_env):
     for binding in BINDINGS:
         suites.append(pytest_suite("examples", "tests/examples", binding, "", options))
     if not options:
-        # Both hosts and both modes, in two runs instead of four.
-        suites.append(asyncio_suite("PyQt6", "native", "attached"))
-        suites.append(asyncio_suite("PyQt6", "binding", "nested"))
+        suites += [asyncio_suite(*row) for row in asyncio_rows]
     suites = [suite for suite in suites if suite is not None]
     for suite in suites:
         if suite.name.startswith("py, "):
@@ -523,10 +527,13 @@ def main():
     common_env = sanitizer_env() if arguments.sanitize else {}
     if arguments.site:
         common_env["PYTHONPATH"] = arguments.site
-    suites = all_suites(arguments.build_dir, options, common_env)
     if arguments.cell:
+        cell = tuple(arguments.cell.split("/"))
         names = [name for name in arguments.suites.split(",") if name]
-        suites = suites_of_cell(suites, *arguments.cell.split("/"), names)
+        suites = all_suites(arguments.build_dir, options, common_env, [cell])
+        suites = suites_of_cell(suites, *cell, names)
+    else:
+        suites = all_suites(arguments.build_dir, options, common_env)
     missing = missing_bindings(common_env)
     print(f"Running {len(suites)} suites; reports in {report_dir}", flush=True)
     for suite in suites:
