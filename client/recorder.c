@@ -399,9 +399,7 @@ copy_options(struct qi_recorder *r, const struct qi_recorder_options *options)
     if (r->options.chunk_ns <= 0) {
         r->options.chunk_ns = QI_TRACE_CHUNK_NS;
     }
-    if (is_flight) {
-        qi_trigger_shape(&r->trigger, &r->options.chunk_ns, &r->options.max_age_ns);
-    }
+    qi_trigger_shape(&r->trigger, &r->options.chunk_ns, &r->options.max_age_ns);
     return QI_OK;
 }
 

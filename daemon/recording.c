@@ -470,9 +470,7 @@ make_writer(struct qi_recording *r, const struct qi_recording_options *options,
     }
     (void)snprintf(file, size, "%s%s", options->path, is_flight ? QI_FLIGHT_SUFFIX : "");
     r->chunk_ns = QI_TRACE_CHUNK_NS;
-    if (is_flight) {
-        qi_trigger_shape(&r->trigger, &r->chunk_ns, &writer.max_age_ns);
-    }
+    qi_trigger_shape(&r->trigger, &r->chunk_ns, &writer.max_age_ns);
     int status = qi_trace_check_path(options->path);
     if (status == QI_TRACE_OK) {
         status = qi_trace_create(file, info, &writer, &r->writer);

@@ -131,10 +131,17 @@ qi_trigger_parse(struct qi_trigger *t, const char *text)
 void
 qi_trigger_shape(const struct qi_trigger *t, int64_t *chunk_ns, int64_t *max_age_ns)
 {
-    int64_t fine = t->pre_ns / 4;
+    int64_t kept = t->kinds != 0 ? t->pre_ns : *max_age_ns;
+    int64_t fine = kept / 4;
 
+    if (t->kinds == 0 && kept <= 0) {
+        return; /* nothing goes */
+    }
     if (fine < *chunk_ns) {
         *chunk_ns = fine > CHUNK_MIN_NS ? fine : CHUNK_MIN_NS;
+    }
+    if (t->kinds == 0) {
+        return;
     }
     int64_t span = t->pre_ns + t->post_ns + 2 * *chunk_ns;
     if (*max_age_ns < span) {

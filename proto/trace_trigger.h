@@ -44,8 +44,9 @@ int qi_trigger_parse(struct qi_trigger *t, const char *text);
 /* Where the flight itself is: beside the captures, under the same name with this. */
 #define QI_FLIGHT_SUFFIX ".part"
 
-/* How a flight is kept so that a capture begins about when it should: the time after
-   which a chunk is closed, and the age that chunks must be allowed to reach. */
+/* How a recording is kept so that it, or a capture of a flight, begins about when it
+   should: the time after which a chunk is closed, as only whole ones go, and the age that
+   chunks of a flight must be allowed to reach. */
 void qi_trigger_shape(const struct qi_trigger *t, int64_t *chunk_ns, int64_t *max_age_ns);
 
 /* Something of these kinds happened at ts; what happens before the capture that is due

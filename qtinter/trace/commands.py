@@ -210,6 +210,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+_CAUSES = 5  # lines
+
+
 # --- record ---------------------------------------------------------------------------
 
 
@@ -237,6 +240,20 @@ def _record(options: argparse.Namespace) -> None:
         return
     text = f"wrote {plan.path}: {found['records']:,} events, {found['bytes']:,} bytes"
     _say(f"{text}, {found['lost']:,} events LOST" if found["lost"] else text)
+    if plan.trigger is not None:
+        _say_what_happened(plan.path)
+
+
+def _say_what_happened(path: str) -> None:
+    trace = open_trace(path, allow_gaps=True)
+    lines = [str(lint) for lint in trace.all_lints()]
+    failed = trace.tasks(filter="state==failed").all()
+    lines += [str(task) for task in failed if str(task) not in lines]
+    more = len(lines) - _CAUSES
+    for line in lines[:_CAUSES]:
+        _say(f"  {line}")
+    if more > 0:
+        _say(f"  … {more} more; see qtinter-inspect replay {path}")
 
 
 # --- dump -----------------------------------------------------------------------------

@@ -539,6 +539,35 @@ triggers_are_told_by_a_text(void)
     CHECK(strcmp(t.name, "lint") == 0);
 }
 
+static void
+chunks_are_short_where_little_is_kept(void)
+{
+    const int64_t ms = 1000000;
+    const int64_t usual = QI_TRACE_CHUNK_NS;
+    struct qi_trigger never = {0};
+    struct qi_trigger flight = {
+        .kinds = QI_TRIGGER_STALL, .pre_ns = 4000 * ms, .post_ns = 500 * ms};
+    const struct {
+        const struct qi_trigger *trigger;
+        int64_t age, chunk, new_age; /* ns */
+    } cases[] = {
+        {&never, 0, usual, 0},
+        {&never, 60000 * ms, usual, 60000 * ms},
+        {&never, 2000 * ms, 500 * ms, 2000 * ms},
+        {&never, 1, 250 * ms, 1},
+        {&flight, 0, 1000 * ms, 6500 * ms},
+        {&flight, 60000 * ms, 1000 * ms, 60000 * ms},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t chunk = usual;
+        int64_t age = cases[i].age;
+        qi_trigger_shape(cases[i].trigger, &chunk, &age);
+        CHECK_INT(chunk, cases[i].chunk);
+        CHECK_INT(age, cases[i].new_age);
+    }
+}
+
 int
 main(void)
 {
@@ -559,6 +588,7 @@ main(void)
     RUN(notes_go_into_every_recording);
     RUN(what_cannot_be_is_refused);
     RUN(triggers_are_told_by_a_text);
+    RUN(chunks_are_short_where_little_is_kept);
     (void)unlink(file_path);
     /* The killed child left its segment. */
     char command[160];

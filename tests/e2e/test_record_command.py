@@ -121,6 +121,17 @@ def test_until_it_happens(victim, start, path, post):
     assert sorted(os.listdir(path.parent)) == [path.name]
 
 
+def test_it_says_what_has_happened(victim, start, path):
+    command = start("record", "-o", path, "--trigger", "stall>50ms", "--post", "0s")
+    command.wait_for_begin()
+    victim.ask("busy 0.3")
+    code, _, err = command.end()
+    assert code == 0
+    wrote, what = err.strip().split("\n")[-2:]
+    assert wrote.startswith(f"wrote {path}")
+    assert what.startswith("  QI101 W: ")
+
+
 def test_nothing_happens(victim, inspect, path):
     done = inspect("record", "-o", str(path), "--trigger", "exception", "--for", "10ms")
     assert done.returncode == 3
