@@ -29,6 +29,10 @@ _FRAME = re.compile(
 )
 # Where a task waits is of interest, and not how asyncio does that.
 _LIBRARY = re.compile(r"/(asyncio|qtinter)/[^/]*\.py$")
+# A frame within a line, as in the note of who holds a lock.
+_FRAME_INLINE = re.compile(
+    r', File "(?P<file>.*)", line (?P<line>\d+), in (?P<name>.*)$'
+)
 _NOTE = re.compile(r"^(waits for|held by): (.*)$", re.M)
 
 
@@ -188,6 +192,10 @@ def _place(code: Mapping[str, Any] | None) -> str:
     if not code["file"]:
         return str(code["name"])
     return f"{code['name']} ({short_path(code['file'])}:{code['line']})"
+
+
+def _inline_place(frame: re.Match[str]) -> str:
+    return f" at {_place(frame.groupdict())}"
 
 
 def _ago(process: Process, since: int) -> str:
@@ -417,7 +425,7 @@ def _say_future(
         say(f"{subject}{waits_for}.")
         if held_by:
             reason.verdict = "alive"
-            say(f"It is held by {held_by}.")
+            say(f"It is held by {_FRAME_INLINE.sub(_inline_place, held_by)}.")
             holder = _holder(process, held_by)
             if holder is not None and holder["cancels"]:
                 say(

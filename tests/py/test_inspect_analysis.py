@@ -77,7 +77,7 @@ def test_the_line_of_the_program_and_not_of_asyncio(scene):
     reason = scene.why(_1=STACK)
     assert "at save (app/save.py:10)" in reason.text
     assert "asyncio.Lock, locked" in reason.text
-    assert "It is held by task 'task2'" in reason.text
+    assert "It is held by task 'task2' (sync) at sync (app/sync.py:3)." in reason.text
     assert [frame["name"] for frame in reason.chain[0].frames] == ["save", "acquire"]
 
 

@@ -108,7 +108,7 @@ def _last_seen(app: Application, row: Row) -> Any:
 
 TASKS = (
     Column("Id", _id, _by_id, 6, right=True),
-    Column("State", lambda a, r: task_state(r), lambda a, r: r.state, 13, moves=True),
+    Column("State", lambda a, r: task_state(r), lambda a, r: r.state, 15, moves=True),
     Column("Name", _name, _sorted_by_text(_name), 13),
     Column("Coroutine", _task_code, _sorted_by_text(_task_code), 29,
            help="The coroutine function, and where it is written"),

@@ -80,6 +80,7 @@ class Window(QtWidgets.QMainWindow):
         self.longest_frame = 0.0
         self._wanted_pid: int | None = None
         self._frames = 0
+        self._counted = 0
         self._status = ""
         self._make_views()
         self.requests = Requests(self)
@@ -418,9 +419,14 @@ class Window(QtWidgets.QMainWindow):
         if self.application is None:
             return
         self._frames += 1
+        was_busy = self.page.model.busy
         if not self.application.frozen:
             self.page.work(BUDGET_SECONDS)
             self.timeline.tick(BUDGET_SECONDS / (2 if self.page.model.busy else 1))
+        is_done = was_busy and not self.page.model.busy
+        if is_done and self._frames - self._counted > SLOW_FRAMES // 2:
+            self._counted = self._frames
+            self._update_counts(self.application)
         if self._frames % SLOW_FRAMES == 0:
             self._update_slowly()
             if self.search.is_of_time and self.application.kind == LIVE:
@@ -442,6 +448,19 @@ class Window(QtWidgets.QMainWindow):
             self.lost.clear()
             return
         self.page.repaint_ages()
+        self._update_counts(application)
+        self.lost.setText(f"LOST {application.lost:,}" if application.lost else "")
+        for name in ("lints", "stalls"):
+            many = len(TABLES[name].items(application))
+            title = TABLES[name].title
+            i = self.tabs.indexOf(self.pages[name])
+            self.tabs.setTabText(i, f"{title} ({many})" if many else title)
+        if not application.frozen and (
+            len(application.process.rows) < _MANY_ROWS or self._frames % 100 == 0
+        ):
+            self._show_details()
+
+    def _update_counts(self, application: Application) -> None:
         shown = self.page.model.rowCount() if self.page.name != "tree" else None
         words = [process_title(application.process)]
         if shown is not None:
@@ -454,16 +473,6 @@ class Window(QtWidgets.QMainWindow):
             words.append("reading events")
         words.append(self._status if application.kind in (LIVE, GONE) else "")
         self.counts.setText("   ·   ".join(word for word in words if word))
-        self.lost.setText(f"LOST {application.lost:,}" if application.lost else "")
-        for name in ("lints", "stalls"):
-            many = len(TABLES[name].items(application))
-            title = TABLES[name].title
-            i = self.tabs.indexOf(self.pages[name])
-            self.tabs.setTabText(i, f"{title} ({many})" if many else title)
-        if not application.frozen and (
-            len(application.process.rows) < _MANY_ROWS or self._frames % 100 == 0
-        ):
-            self._show_details()
 
     def _update_banner(self) -> None:
         application = self.application
