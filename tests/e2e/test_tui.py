@@ -218,6 +218,7 @@ async def _stats():
 
 
 def test_it_fits_into_80_by_24(view):
+    view.wait_for("q quit")  # of the last line, which is drawn last
     rows = view.rows
     assert len(rows) == 24
     assert rows[0].startswith(" 1 Processes  2 Tasks")
