@@ -35,7 +35,7 @@ encodeChange(qi_encoder *e, const qi_mirror_row *row, uint64_t base)
     uint32_t n = 0;
 
     for (unsigned i = 0; i < row->columns; i++) {
-        n += whole || row->value_rev[i] > base;
+        n += whole || qi_mirror_changed(row, i, base);
     }
     qi_encode_list(e, 3);
     qi_encode_uint(e, row->kind);
@@ -46,7 +46,7 @@ encodeChange(qi_encoder *e, const qi_mirror_row *row, uint64_t base)
     qi_encode_int(e, LoopColumn);
     qi_encode_uint(e, row->loop);
     for (unsigned i = 0; i < row->columns; i++) {
-        if (whole || row->value_rev[i] > base) {
+        if (whole || qi_mirror_changed(row, i, base)) {
             qi_encode_uint(e, i);
             qi_encode_uint(e, row->value[i]);
         }

@@ -63,7 +63,7 @@ qi_mirror_free(struct qi_mirror *m)
     while (row != NULL) {
         struct qi_mirror_row *older = row->older;
         if (row->over) {
-            qi_history_row_gone(m);
+            qi_history_row_gone(m, row);
         }
         free(row);
         row = older;
@@ -235,7 +235,7 @@ remove_row(struct qi_mirror *m, struct qi_mirror_row *row)
     unlink_row(m, row);
     leave_table(&m->table, row);
     if (m->history == NULL) {
-        qi_account_give(&m->account, QI_ROW_BYTES);
+        qi_account_give(&m->account, qi_row_bytes(row->room));
     }
     free(row);
 }
@@ -250,7 +250,7 @@ qi_mirror_forget_first(struct qi_mirror *m)
         m->last_ended = NULL;
     }
     m->ended--;
-    qi_history_row_gone(m);
+    qi_history_row_gone(m, first);
     remove_row(m, first);
 }
 
@@ -277,6 +277,31 @@ row_is_over(struct qi_mirror *m, struct qi_mirror_row *row)
 
 /*********** rows ***********/
 
+/* With room for all that a row of its kind has, or for more where a later version sends
+   that. */
+static struct qi_mirror_row *
+allocate_row(struct qi_mirror *m, const struct qi_wire_row *wire, int *ret_status)
+{
+    const struct qi_column *columns;
+    unsigned room = qi_columns(wire->kind, &columns);
+
+    room = room < wire->columns ? wire->columns : room;
+    if (!qi_account_take(&m->account, qi_row_bytes(room))) {
+        *ret_status = QI_MIRROR_E_BUDGET;
+        return NULL;
+    }
+    struct qi_mirror_row *row = calloc(1, qi_row_bytes(room) - QI_BLOCK_BYTES);
+    if (row == NULL) {
+        qi_account_give(&m->account, qi_row_bytes(room));
+        *ret_status = QI_MIRROR_E_NOMEM;
+        return NULL;
+    }
+    row->room = (uint8_t)room;
+    row->value = (uint64_t *)(row + 1);
+    row->value_rev = (uint32_t *)(row->value + room);
+    return row;
+}
+
 static struct qi_mirror_row *
 new_row(struct qi_mirror *m, const struct qi_wire_row *wire, int *ret_status)
 {
@@ -291,14 +316,8 @@ new_row(struct qi_mirror *m, const struct qi_wire_row *wire, int *ret_status)
             return NULL;
         }
     }
-    if (!qi_account_take(&m->account, QI_ROW_BYTES)) {
-        *ret_status = QI_MIRROR_E_BUDGET;
-        return NULL;
-    }
-    struct qi_mirror_row *row = calloc(1, sizeof(*row));
+    struct qi_mirror_row *row = allocate_row(m, wire, ret_status);
     if (row == NULL) {
-        qi_account_give(&m->account, QI_ROW_BYTES);
-        *ret_status = QI_MIRROR_E_NOMEM;
         return NULL;
     }
     row->kind = (uint8_t)wire->kind;
@@ -315,6 +334,7 @@ static void
 take_values(struct qi_mirror *m, struct qi_mirror_row *row,
             const struct qi_wire_row *wire)
 {
+    uint32_t columns = wire->columns < row->room ? wire->columns : row->room;
     int changed = row->rev == 0 || row->state != wire->state || row->loop != wire->loop;
 
     m->rev++;
@@ -323,13 +343,13 @@ take_values(struct qi_mirror *m, struct qi_mirror_row *row,
     }
     row->state = (uint8_t)wire->state;
     row->loop = (uint8_t)wire->loop;
-    if (row->columns < wire->columns) {
-        row->columns = (uint8_t)wire->columns;
+    if (row->columns < columns) {
+        row->columns = (uint8_t)columns;
     }
-    for (uint32_t i = 0; i < wire->columns; i++) {
+    for (uint32_t i = 0; i < columns; i++) {
         if (row->rev == 0 || row->value[i] != wire->column[i]) {
             row->value[i] = wire->column[i];
-            row->value_rev[i] = m->rev;
+            row->value_rev[i] = (uint32_t)m->rev;
         }
     }
     row->rev = m->rev;
@@ -680,9 +700,7 @@ qi_mirror_ended(const struct qi_mirror *m)
 size_t
 qi_mirror_bytes(const struct qi_mirror *m)
 {
-    size_t ended = m->history != NULL ? (size_t)m->ended * QI_ROW_BYTES : 0;
-
-    return m->account.used + ended + m->record_capacity * sizeof(*m->records);
+    return m->account.used + m->ended_bytes + m->record_capacity * sizeof(*m->records);
 }
 
 size_t

@@ -59,14 +59,23 @@ struct qi_mirror_row {
     uint64_t ended;     /* when, as the history counts */
     uint32_t state_rev; /* low bits of the revision of the state; loop likewise */
     uint8_t kind, state, loop;
-    uint8_t columns;
-    uint8_t over;                        /* its state is final */
-    uint8_t present;                     /* seen in the snapshot under way */
+    uint8_t columns; /* that came */
+    uint8_t room;    /* for so many, and all that its kind has; the others are 0 */
+    uint8_t over;    /* its state is final */
+    uint8_t present; /* seen in the snapshot under way */
     struct qi_mirror_row *newer, *older; /* by revision */
     struct qi_mirror_row *next_ended;    /* by when it ended */
-    uint64_t value[QI_COLUMNS_MAX];
-    uint64_t value_rev[QI_COLUMNS_MAX];
+    uint64_t *value;                     /* these two: `room` of them, behind the row */
+    uint32_t *value_rev; /* low bits of the revisions: qi_mirror_changed() */
 };
+
+/* Has a column changed since a revision?  Of one that has not for two thousand million
+   revisions it may be said, too. */
+static inline int
+qi_mirror_changed(const struct qi_mirror_row *row, unsigned column, uint64_t since)
+{
+    return (int32_t)(row->value_rev[column] - (uint32_t)since) > 0;
+}
 
 struct qi_mirror_entry {
     uint32_t id;

@@ -28,6 +28,7 @@ struct qi_mirror {
     struct qi_mirror_row *first_ended, *last_ended;
     uint32_t live, ended;
     uint64_t ended_ever;
+    size_t ended_bytes;
     int in_snapshot;
 
     struct qi_account account; /* of everything that is not the history's */
@@ -61,12 +62,18 @@ struct qi_mirror {
 /* Takes the row that ended first out; mirror.c.  Only where there is one. */
 void qi_mirror_forget_first(struct qi_mirror *mirror);
 
-#define QI_ROW_BYTES (sizeof(struct qi_mirror_row) + QI_BLOCK_BYTES)
+/* What a row takes, its values included. */
+static inline size_t
+qi_row_bytes(unsigned room)
+{
+    return sizeof(struct qi_mirror_row) + room * (sizeof(uint64_t) + sizeof(uint32_t))
+           + QI_BLOCK_BYTES;
+}
 
 /* A row ended: its memory is the history's now; mirror_records.c.  Rows may go, of any
    mirror of the history, and this one too. */
 void qi_history_row_ended(struct qi_mirror *mirror, struct qi_mirror_row *row);
-void qi_history_row_gone(struct qi_mirror *mirror);
+void qi_history_row_gone(struct qi_mirror *mirror, const struct qi_mirror_row *row);
 void qi_mirror_free_records(struct qi_mirror *mirror);
 
 #endif

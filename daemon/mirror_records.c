@@ -96,18 +96,22 @@ qi_history_row_ended(struct qi_mirror *m, struct qi_mirror_row *row)
     struct qi_history *h = m->history;
 
     if (h != NULL) {
+        size_t bytes = qi_row_bytes(row->room);
         row->ended = ++h->clock;
-        h->used += QI_ROW_BYTES;
-        qi_account_give(&m->account, QI_ROW_BYTES);
+        h->used += bytes;
+        m->ended_bytes += bytes;
+        qi_account_give(&m->account, bytes);
         (void)make_room(h, 0);
     }
 }
 
 void
-qi_history_row_gone(struct qi_mirror *m)
+qi_history_row_gone(struct qi_mirror *m, const struct qi_mirror_row *row)
 {
     if (m->history != NULL) {
-        m->history->used -= QI_ROW_BYTES;
+        size_t bytes = qi_row_bytes(row->room);
+        m->history->used -= bytes;
+        m->ended_bytes -= bytes;
     }
 }
 

@@ -176,6 +176,38 @@ test_rows_are_charged_before_they_are_made(void)
     CHECK_INT(b.used, 0);
 }
 
+/* A row that came with few columns, and one of a later version. */
+static void
+test_a_row_has_room_for_what_its_kind_has(void)
+{
+    struct qi_budget b = {.limit = 1 << 20};
+    struct qi_mirror *m = make(&b);
+    struct qi_wire_row row = {.kind = QI_WATCH, .id = 1};
+    size_t before = b.used;
+
+    CHECK_INT(qi_mirror_put_row(m, &row), QI_MIRROR_OK);
+    const struct qi_mirror_row *found = qi_mirror_find(m, QI_WATCH, 1);
+    CHECK_INT(found->columns, 0);
+    CHECK_INT(found->value[4], 0);
+    CHECK(b.used - before < sizeof(struct qi_mirror_row) + 100);
+    row.columns = QI_COLUMNS_MAX;
+    for (unsigned i = 0; i < QI_COLUMNS_MAX; i++) {
+        row.column[i] = i + 1;
+    }
+    CHECK_INT(qi_mirror_put_row(m, &row), QI_MIRROR_OK);
+    CHECK_INT(found->columns, 5); /* what there was room for */
+    CHECK_INT(found->value[4], 5);
+    row.id = 2;
+    CHECK_INT(qi_mirror_put_row(m, &row), QI_MIRROR_OK);
+    found = qi_mirror_find(m, QI_WATCH, 2);
+    CHECK_INT(found->columns, QI_COLUMNS_MAX);
+    CHECK_INT(found->value[QI_COLUMNS_MAX - 1], QI_COLUMNS_MAX);
+    CHECK(qi_mirror_changed(found, QI_COLUMNS_MAX - 1, qi_mirror_rev(m) - 1));
+    CHECK(!qi_mirror_changed(found, QI_COLUMNS_MAX - 1, qi_mirror_rev(m)));
+    qi_mirror_free(m);
+    CHECK_INT(b.used, 0);
+}
+
 static void
 test_a_row_that_ends_is_the_historys(void)
 {
@@ -229,7 +261,7 @@ test_removals_are_forgotten_where_there_is_no_room(void)
     unsigned seen = 0;
 
     qi_mirror_join(m, &history);
-    b.limit = b.used + 2 * sizeof(struct qi_mirror_row);
+    b.limit = b.used + 600; /* a row, not twice as many removals */
     for (uint64_t id = 1; id <= 70; id++) {
         CHECK_INT(put(m, id, QI_TASK_WAITING), QI_MIRROR_OK);
         CHECK_INT(put(m, id, QI_TASK_DONE), QI_MIRROR_OK);
@@ -381,6 +413,7 @@ main(void)
     RUN(test_threads_share_a_budget);
     RUN(test_a_mirror_that_does_not_fit_is_not_charged);
     RUN(test_rows_are_charged_before_they_are_made);
+    RUN(test_a_row_has_room_for_what_its_kind_has);
     RUN(test_a_row_that_ends_is_the_historys);
     RUN(test_rows_that_come_and_go_leave_nothing_behind);
     RUN(test_removals_are_forgotten_where_there_is_no_room);
