@@ -116,6 +116,20 @@ def rows_that_fit(witness, join):
     return int((kept - before["memory_bytes"]) / row)
 
 
+def fill(witness, peer):
+    """Rows until there is memory for less than about a thousand more."""
+    count = 0
+    while True:
+        stats = witness.stats()
+        left = stats["memory_limit"] * 7 // 8 - stats["memory_bytes"]
+        if left < MIB // 2:
+            return
+        more = max(left // 1024, 100)
+        put_rows(peer, count + 1, more)
+        taken_in(peer)
+        count += more
+
+
 def put_texts(peer, first, count, size):
     for ident in range(first, first + count):
         peer.send("INTERN", entries=[[ident, "t", "x" * size]])
@@ -226,8 +240,7 @@ def test_subscriptions_of_tools_that_take_nothing(witnessed, join):
 def test_a_tool_is_told_why(witnessed, join, run):
     daemon, witness = witnessed(64)
     application = join(0)
-    put_rows(application, 1, rows_that_fit(witness, join) // 100 * 99)
-    taken_in(application)
+    fill(witness, application)
 
     async def subscribe():
         async with connect() as feed:
