@@ -290,19 +290,19 @@ Application::takeRows(const qi_frame &frame, QByteArray *error)
 {
     m_stateTs = qi_frame_int(&frame, QI_KEY_STATE_ts, 0);
     qi_cursor cursor = qi_cursor_in(&frame.fields[QI_KEY_STATE_rows]);
-    qi_value value;
     qi_wire_row row;
+    int bad = 0;
 
-    while (qi_cursor_next(&cursor, &value)) {
-        if (!qi_row_decode(&value, &row)) {
-            *error = "a row that is none";
-            return false;
-        }
+    while (qi_row_next(&cursor, &row, &bad)) {
         int status =
             putWithReclaim([this, &row] { return qi_mirror_put_row(mirror(), &row); });
         if (status < 0) {
             return takes(status, error);
         }
+    }
+    if (bad) {
+        *error = "a row that is none";
+        return false;
     }
     Q_EMIT changed(this);
     return true;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ROW_HEAD 4u /* kind, id, state, loop */
+#define ROW_HEAD 4u /* kind, id, state, loop */
 
 static int
 is_signed(const struct qi_column *column)
@@ -140,12 +141,19 @@ next_u32(struct qi_cursor *cursor, uint32_t *ret_number)
     return there;
 }
 
+/* A row of n elements. */
 static int
-decode_columns(struct qi_cursor *cursor, struct qi_wire_row *row)
+decode_row(struct qi_cursor *cursor, uint32_t n, struct qi_wire_row *row)
 {
     uint64_t number = 0;
 
-    while (cursor->at != cursor->end) {
+    memset(row, 0, sizeof(*row));
+    if (n < ROW_HEAD || !next_u32(cursor, &row->kind)
+        || !next_uint(cursor, UINT64_MAX, &row->id) || !next_u32(cursor, &row->state)
+        || !next_u32(cursor, &row->loop)) {
+        return 0;
+    }
+    for (n -= ROW_HEAD; n > 0; n--) {
         if (qi_cursor_number(cursor, &number) == QI_NUMBER_NONE) {
             return 0;
         }
@@ -161,11 +169,19 @@ qi_row_decode(const struct qi_value *value, struct qi_wire_row *ret_row)
 {
     struct qi_cursor cursor = qi_cursor_in(value);
 
-    memset(ret_row, 0, sizeof(*ret_row));
-    return value->type == QI_VALUE_LIST && next_u32(&cursor, &ret_row->kind)
-           && next_uint(&cursor, UINT64_MAX, &ret_row->id)
-           && next_u32(&cursor, &ret_row->state) && next_u32(&cursor, &ret_row->loop)
-           && decode_columns(&cursor, ret_row);
+    return decode_row(&cursor, value->type == QI_VALUE_LIST ? value->size : 0, ret_row);
+}
+
+int
+qi_row_next(struct qi_cursor *rows, struct qi_wire_row *ret_row, int *ret_bad)
+{
+    uint32_t n = 0;
+
+    if (rows->at == rows->end) {
+        return 0;
+    }
+    *ret_bad = !qi_cursor_enter(rows, &n) || !decode_row(rows, n, ret_row);
+    return !*ret_bad;
 }
 
 static int

@@ -43,6 +43,9 @@ struct qi_wire_row {
 
 /* One element of STATE.rows: 1, or 0 if it is no row. */
 int qi_row_decode(const struct qi_value *value, struct qi_wire_row *ret_row);
+/* The next row of a list of rows within a decoded frame, without looking at it twice: 1;
+   0: there is no more, or *ret_bad: the next one is none. */
+int qi_row_next(struct qi_cursor *rows, struct qi_wire_row *ret_row, int *ret_bad);
 
 struct qi_wire_entry {
     uint32_t id;

@@ -401,12 +401,22 @@ qi_splitter_next(struct qi_splitter *s, const uint8_t **ret_payload, size_t *ret
 static uint64_t
 load_be(const uint8_t *at, size_t size)
 {
-    uint64_t x = 0;
-
-    for (size_t i = 0; i < size; i++) {
-        x = x << 8 | at[i];
+    /* As compilers know them: each is a load and a swap. */
+    switch (size) {
+    case 1:
+        return at[0];
+    case 2:
+        return (uint64_t)at[0] << 8 | at[1];
+    case 4:
+        return (uint64_t)at[0] << 24 | (uint64_t)at[1] << 16 | (uint64_t)at[2] << 8
+               | at[3];
+    case 8:
+        return (uint64_t)at[0] << 56 | (uint64_t)at[1] << 48 | (uint64_t)at[2] << 40
+               | (uint64_t)at[3] << 32 | (uint64_t)at[4] << 24 | (uint64_t)at[5] << 16
+               | (uint64_t)at[6] << 8 | at[7];
+    default:
+        return 0;
     }
-    return x;
 }
 
 static void
@@ -560,6 +570,24 @@ number_size(uint8_t first)
     return first >= 0xcc && first <= 0xd3 ? 1u + head_sizes[first - 0xc0] : 0;
 }
 
+/* Goes over numbers, `*left` of them at most, which is most of what there is. */
+static size_t
+skip_numbers(const uint8_t *bytes, size_t size, size_t at, uint64_t *left)
+{
+    uint64_t n = *left;
+
+    while (n > 0 && at < size) {
+        size_t number = number_size(bytes[at]);
+        if (number == 0 || number > size - at) {
+            break;
+        }
+        at += number;
+        n--;
+    }
+    *left = n;
+    return at;
+}
+
 /* Looks at one value with all that is in it.  Every step consumes a byte and no list says
    it has more elements than there are bytes, so the time is linear in the size. */
 static int
@@ -570,11 +598,16 @@ scan(const uint8_t *bytes, size_t size, size_t *ret_used)
     size_t at = 0;
 
     for (;;) {
+        if (depth > 0) { /* the last one of a list ends it: below */
+            uint64_t left = --pending[depth - 1];
+            at = skip_numbers(bytes, size, at, &left);
+            pending[depth - 1] = left + 1;
+        }
         size_t number = at < size ? number_size(bytes[at]) : 0;
         if (number > size - at) {
             return QI_WIRE_E_TRUNCATED;
         }
-        at += number; /* most of what there is */
+        at += number;
         if (number == 0) {
             struct qi_value v;
             size_t used = 0;

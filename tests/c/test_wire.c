@@ -477,10 +477,17 @@ spoilt_frames_do_no_harm(void)
         struct qi_wire_entry entry;
         struct qi_wire_row row;
         struct qi_value value;
+        struct qi_cursor rows = cursor;
+        struct qi_wire_row next;
+        int bad_row = 0, more = 1;
         while (qi_cursor_next(&cursor, &value)) {
-            (void)qi_row_decode(&value, &row);
+            int good = qi_row_decode(&value, &row);
+            more = more && qi_row_next(&rows, &next, &bad_row);
+            CHECK_INT(more && good, more); /* both say the same, up to a bad one */
+            CHECK(!more || memcmp(&row, &next, sizeof(row)) == 0);
             (void)qi_entry_decode(&value, &entry);
         }
+        CHECK(bad_row || !qi_row_next(&rows, &next, &bad_row));
         cursor = qi_cursor_in(&frame_.fields[2]);
         int64_t ts = 0;
         struct qi_record record;
@@ -545,6 +552,43 @@ rows_come_back(void)
     CHECK_INT(row.state, QI_STATE_GONE);
     CHECK_INT(row.columns, 0);
     CHECK_INT(qi_cursor_next(&cursor, &value), 0);
+
+    int bad = 0;
+    cursor = list_in_buffer(&e);
+    CHECK_INT(qi_row_next(&cursor, &row, &bad), 1);
+    CHECK_INT(row.id, 77);
+    CHECK_INT(row.columns, 22);
+    CHECK_INT(qi_row_next(&cursor, &row, &bad), 1);
+    CHECK_INT(row.state, QI_STATE_GONE);
+    CHECK_INT(qi_row_next(&cursor, &row, &bad), 0);
+    CHECK_INT(bad, 0);
+}
+
+/* Too short, a number in a row's place, a text among the columns. */
+static void
+what_is_no_row_is_said_to_be_none(void)
+{
+    for (int i = 0; i < 3; i++) {
+        struct qi_encoder e;
+        struct qi_wire_row row;
+        int bad = 0;
+        open_list(&e, 1);
+        if (i == 1) {
+            qi_encode_uint(&e, 7);
+        }
+        else {
+            qi_encode_list(&e, i == 0 ? 3 : 5);
+            for (int n = 0; n < (i == 0 ? 3 : 4); n++) {
+                qi_encode_uint(&e, 1);
+            }
+        }
+        if (i == 2) {
+            qi_encode_text(&e, "x", 1);
+        }
+        struct qi_cursor cursor = list_in_buffer(&e);
+        CHECK_INT(qi_row_next(&cursor, &row, &bad), 0);
+        CHECK_INT(bad, 1);
+    }
 }
 
 static void
@@ -730,6 +774,7 @@ main(void)
     RUN(golden_vectors_both_ways);
     RUN(spoilt_frames_do_no_harm);
     RUN(rows_come_back);
+    RUN(what_is_no_row_is_said_to_be_none);
     RUN(entries_come_back);
     RUN(records_come_back);
     RUN(numbers_are_read_in_place);
