@@ -1,6 +1,7 @@
 """attach: a program that did not ask for it, and sleeps in Qt. Needs CPython 3.14."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -30,7 +31,10 @@ def asleep(tmp_path):
     path = tmp_path / "asleep.py"
     path.write_text(PROGRAM)
     process = subprocess.Popen(
-        [sys.executable, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k != "QTINTER_TRACE_DIR"},
     )
     assert process.stdout.readline() == "ready\n"
     yield process
