@@ -33,6 +33,7 @@ def enabled(monkeypatch):
     """The levels with which inspection was enabled, instead of enabling it."""
     levels = []
     monkeypatch.setattr(inspect, "enable", lambda level: levels.append(level))
+    monkeypatch.setattr(inspect, "statistics", lambda: {"state": "connecting"})
     return levels
 
 
@@ -101,6 +102,13 @@ def test_what_is_wrong_in_the_program_is_said(remote_exec, monkeypatch):
     monkeypatch.setattr(inspect, "enable", fail)
     remote_exec(lambda pid, path: runpy.run_path(path))
     with pytest.raises(errors.InspectError, match="ValueError: not now"):
+        module.attach(os.getpid(), 2)
+
+
+def test_a_program_that_looks_for_no_daemon(remote_exec, enabled, monkeypatch):
+    monkeypatch.setattr(inspect, "statistics", lambda: {"state": "off"})
+    remote_exec(lambda pid, path: runpy.run_path(path))
+    with pytest.raises(errors.InspectError, match="look for no daemon"):
         module.attach(os.getpid(), 2)
 
 

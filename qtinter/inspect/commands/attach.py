@@ -38,6 +38,8 @@ def _qtinter_attach(folder, level):
         import qtinter.inspect
         qtinter.inspect.enable(level=level)
         text = "ok"
+        if qtinter.inspect.statistics()["state"] == "off":
+            text = "it is being recorded, or has chosen to look for no daemon"
     except BaseException as exc:
         text = f"{{type(exc).__name__}}: {{exc}}"
     report = os.path.join(folder, "report")
