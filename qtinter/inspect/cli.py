@@ -30,13 +30,14 @@ EXIT_OUTPUT = 6
 _HELP_WIDTH = 78
 
 _EPILOG = """\
-A program is shown if it was started with QTINTER_INSPECT=1 in its environment (or a
-level from 1 to 4, or the path of the daemon's socket), or has called
-qtinter.inspect.enable().  Levels: 1 state, 2 also events, 3 also where tasks were
-created and where they wait, 4 also the repr of what they wait for.
+A program is shown if it was started with QTINTER_INSPECT=1 in its environment
+(or a level from 1 to 4, or the path of the daemon's socket), or has called
+qtinter.inspect.enable().  Levels: 1 state, 2 also events, 3 also where tasks
+were created and where they wait, 4 also the repr of what they wait for.
 
-The commands speak to the daemon qtinterd and start it if it does not run; only "crash"
-and those that work on recordings need none.  Without PID they show all programs.
+The commands speak to the daemon qtinterd and start it if it does not run; only
+"crash" and those that work on recordings need none.  Without PID they show all
+programs.
 
 examples:
   qtinter-inspect                        watch all programs in this terminal
@@ -211,12 +212,13 @@ def _add_table_options(command: argparse.ArgumentParser, fields: Sequence[str]) 
         help="only rows for which it holds, as: state==waiting and age>5s (names are "
         "those of --json)",
     )
-    command.add_argument(
+    sort = command.add_argument(
         "--sort",
         metavar="NAME",
         type=order,
         help="the biggest first; --sort=-NAME: the smallest",
     )
+    sort.completions = fields  # type: ignore[attr-defined] # for completion.py
 
 
 def _watch_by_default(options: argparse.Namespace) -> int:

@@ -101,8 +101,9 @@ def _takes_value(action: argparse.Action) -> bool:
 
 def _values(action: argparse.Action) -> str:
     """The words that an argument can be, or the kind of them; "" if anything."""
-    if action.choices is not None:
-        return " ".join(str(choice) for choice in action.choices)
+    words = action.choices or getattr(action, "completions", None)
+    if words is not None:
+        return " ".join(map(str, words))
     if action.dest in ("pid", "target"):
         return _PIDS
     if action.metavar in ("PATH", "FILE") or action.dest in ("file", "output"):

@@ -246,8 +246,12 @@ class _Parser:
             self._fields
         ):
             near = difflib.get_close_matches(first, self._fields, 1)
-            known = near[0] + "?" if near else ", ".join(sorted(self._fields))
-            self._fail(place, f"there is no field {first!r}: {known}")
+            known = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"there are {', '.join(sorted(self._fields))}"
+            )
+            self._fail(place, f"there is no field {first!r}; {known}")
         return _getter(first, rest)
 
     def _value(self) -> tuple[Any, int]:

@@ -139,10 +139,10 @@ def test_errors_say_where_and_what_to_write(text, column, remedy):
 def test_names_that_do_not_exist():
     assert filters.compile("state==done and wait.kind==x", TASK) is not None
     with pytest.raises(
-        ValueError, match=r"column 10: there is no field 'stat': state\?"
+        ValueError, match=r"column 10: there is no field 'stat'; did you mean 'state'\?"
     ):
         filters.compile("id==1 or stat==done", TASK)
-    with pytest.raises(ValueError, match=r"no field 'zzzz': id, name"):
+    with pytest.raises(ValueError, match=r"no field 'zzzz'; there are id, name"):
         filters.compile("zzzz", ["name", "id"])
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("msgpack", reason="the tools need msgpack")
 from qtinter.inspect import completion, doctor
 from qtinter.inspect.cli import main, parser
 from qtinter.inspect.commands.examples import EXAMPLES
+from qtinter.inspect.fields import FIELDS
 
 
 @pytest.fixture
@@ -351,6 +352,7 @@ def test_options(complete):
 def test_choices(complete):
     assert complete("tree", "--by", "") == {"await", "creator", "object"}
     assert complete("completion", "") == set(completion.SHELLS)
+    assert complete("timers", "--sort", "") == set(FIELDS["timers"])
 
 
 def test_pids_of_programs_that_run(complete, runtime):

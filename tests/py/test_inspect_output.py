@@ -214,5 +214,12 @@ def test_help_is_a_page(name, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "examples:\n  qtinter-inspect " in out
     assert "exit status:\n  0  done" in out
-    assert max(map(len, out.splitlines())) <= 100
+    assert max(map(len, out.splitlines())) <= 80
     out.encode("ascii")  # in any locale
+
+
+def test_the_help_of_all_fits_into_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

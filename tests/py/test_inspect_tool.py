@@ -1,6 +1,7 @@
 """The command qtinter-inspect."""
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -310,6 +311,22 @@ def test_a_filter_of_a_view_that_is_none(command, monkeypatch, capsys):
         pytest.importorskip("textual", reason="the terminal view needs Textual")
     assert cli.main([command, "-f", "nonsense=="]) == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stream", ["__stdin__", "__stderr__"])
+def test_top_without_a_terminal(stream, monkeypatch, capsys):
+    pytest.importorskip("textual", reason="the terminal view needs Textual")
+
+    class Tty(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("TEXTUAL_DRIVER", raising=False)
+    for name in ("__stdin__", "__stderr__"):
+        monkeypatch.setattr(sys, name, io.StringIO() if name == stream else Tty())
+    assert cli.main(["top"]) == 2
+    what = "input" if stream == "__stdin__" else "error output"
+    assert f"needs a terminal, and its standard {what}" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there(capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_WIDTH = 79
+
 # (the words after qtinter-inspect, what they do).  The tests parse them all.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "top": (
@@ -114,7 +116,10 @@ def epilog(name: str) -> str:
         lines.append("examples:")
         width = max(len(words) for words, _ in examples)
         for words, what in examples:
-            lines.append(f"  qtinter-inspect {words:<{width}}  {what}")
+            line = f"  qtinter-inspect {words:<{width}}  {what}"
+            if len(line) > _WIDTH:
+                line = f"  qtinter-inspect {words}\n      {what}"
+            lines.append(line)
         lines.append("")
     found = f"\n  1  {_FINDS[name]}" if name in _FINDS else ""
     return "\n".join(lines) + "\n" + _STATUS.format(found=found)

@@ -24,6 +24,7 @@ def run(options: Any) -> int:
         application to begin with or None; ``filter``: of the tasks, or None.
     :raises ImportError: a package is missing; says which.
     :raises ValueError: the filter is none.
+    :raises UsageError: there is no terminal.
     """
     from ..remote import address_of
     from .source import LiveSource
@@ -46,11 +47,13 @@ def run_file(path: str, at: float | None = None) -> int:
 
 
 def _show(source: Source, filter_text: str) -> int:
+    from . import first
     from .scene import Scene
     from .viewer import Viewer
 
     viewer = Viewer(source)
     viewer.condition(filter_text)  # what is wrong with it is said before
+    first.need_terminal()
     return asyncio.run(_run(Scene(viewer, filter_text)))
 
 

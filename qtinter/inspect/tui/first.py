@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.color import ColorSystem
 
+from ..errors import UsageError
 from .layout import lay_out
 from .scene import Scene, cut, row_cells
 from .screens.base import Cell, TableView
@@ -31,17 +32,28 @@ _BARS = 4  # lines that are not of the table
 _WORK_SECONDS = 0.05  # for putting rows in order
 
 
+def need_terminal() -> None:
+    """
+    :raises UsageError: there is nowhere to draw, or nobody to press a key.
+    """
+    if os.environ.get("TEXTUAL_DRIVER"):  # something else draws
+        return
+    # Those that Textual uses.
+    for stream, what in ((sys.__stdin__, "input"), (sys.__stderr__, "error output")):
+        if stream is None or stream.closed or not stream.isatty():
+            raise UsageError(
+                f"the terminal view needs a terminal, and its standard {what} is none; "
+                "ls, ps and watch print on anything"
+            )
+
+
 def can_draw() -> bool:
-    """Whether there is a terminal that can be drawn on."""
-    streams = (sys.__stdin__, sys.__stderr__)  # which Textual uses
-    with contextlib.suppress(ValueError):  # one is closed
-        return (
-            os.name == "posix"
-            and os.environ.get("TERM", "dumb") not in ("", "dumb")
-            and not os.environ.get("TEXTUAL_DRIVER")  # somebody else draws
-            and all(stream is not None and stream.isatty() for stream in streams)
-        )
-    return False
+    """Whether the terminal that there is can be drawn on by ourselves."""
+    return (
+        os.name == "posix"
+        and os.environ.get("TERM", "dumb") not in ("", "dumb")
+        and not os.environ.get("TEXTUAL_DRIVER")
+    )
 
 
 class Taken:
