@@ -80,7 +80,7 @@ class Window(QtWidgets.QMainWindow):
         self.longest_frame = 0.0
         self._wanted_pid: int | None = None
         self._frames = 0
-        self._counted = 0
+        self._counted_any = False
         self._status = ""
         self._make_views()
         self.requests = Requests(self)
@@ -419,14 +419,11 @@ class Window(QtWidgets.QMainWindow):
         if self.application is None:
             return
         self._frames += 1
-        was_busy = self.page.model.busy
         if not self.application.frozen:
             self.page.work(BUDGET_SECONDS)
             self.timeline.tick(BUDGET_SECONDS / (2 if self.page.model.busy else 1))
-        is_done = was_busy and not self.page.model.busy
-        if is_done and self._frames - self._counted > SLOW_FRAMES // 2:
-            self._counted = self._frames
-            self._update_counts(self.application)
+        if bool(self.page.model.rowCount()) != self._counted_any:
+            self._update_counts(self.application)  # what was empty is seen at once
         if self._frames % SLOW_FRAMES == 0:
             self._update_slowly()
             if self.search.is_of_time and self.application.kind == LIVE:
@@ -461,7 +458,9 @@ class Window(QtWidgets.QMainWindow):
             self._show_details()
 
     def _update_counts(self, application: Application) -> None:
-        shown = self.page.model.rowCount() if self.page.name != "tree" else None
+        rows = self.page.model.rowCount()
+        self._counted_any = bool(rows)
+        shown = rows if self.page.name != "tree" else None
         words = [process_title(application.process)]
         if shown is not None:
             words.append(f"{TABLES[self.page.name].title}: {shown:,} shown")
