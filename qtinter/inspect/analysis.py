@@ -13,7 +13,9 @@ from typing import Any, Iterator, Mapping
 from . import _tables
 from .model import JOB, LOOP, OBJECT, SLOT, TASK, TIMER, WAIT, Process, Row, short_path
 
-__all__ = ["Link", "Reason", "await_chain", "creators", "needed_stacks", "why"]
+__all__ = [
+    "Link", "Reason", "Stacks", "await_chain", "creators", "needed_stacks", "why",
+]  # fmt: skip
 
 DEEPEST = 100
 
@@ -141,6 +143,51 @@ def needed_stacks(process: Process, ident: int) -> list[int]:
         return []
     ids = [link.id for link in await_chain(process, row) if not link.is_over]
     return list(dict.fromkeys(ids))
+
+
+class Stacks:
+    """What the program has answered to STACK, for views that show :func:`why` again
+    and again: of tasks that are still, and only until they go on.  Times in ns."""
+
+    STILL = 1_000_000_000  # in its state, before the stack of a task is asked for
+    AGAIN = 10_000_000_000  # until it is asked for again: somebody else may have a lock
+    MOST = 8  # of an await chain
+
+    def __init__(self) -> None:
+        # By task: when the task changed, when it was asked for, the text.
+        self._known: dict[int, tuple[int, int, str]] = {}
+
+    def wanted(self, process: Process, ident: int, now: int) -> list[int]:
+        """Ids of the tasks whose stacks should be asked for now, to say why one waits.
+
+        :param now: of the program's clock.
+        """
+        ids = needed_stacks(process, ident)[: self.MOST]
+        rows = [process.rows[TASK, needed] for needed in ids]
+        if any(row["changed"] > now - self.STILL for row in rows):
+            return []
+        return [row.id for row in rows if not self._is_known(row, now)]
+
+    def _is_known(self, row: Row, now: int) -> bool:
+        changed, asked, _ = self._known.get(row.id, (0, 0, ""))
+        return asked > now - self.AGAIN and changed == row["changed"]
+
+    def keep(self, process: Process, ident: int, text: str, now: int) -> None:
+        """Keeps an answer; an empty one, too, as not everybody answers."""
+        row = process.rows.get((TASK, ident))
+        if row is None:
+            return
+        self._known = {i: k for i, k in self._known.items() if k[1] > now - self.AGAIN}
+        self._known[ident] = row["changed"], now, text
+
+    def of(self, process: Process) -> dict[int, str]:
+        """The stacks of the tasks that have not changed since, by number."""
+        rows = process.rows
+        return {
+            ident: text
+            for ident, (changed, _, text) in self._known.items()
+            if (TASK, ident) in rows and rows[TASK, ident]["changed"] == changed
+        }
 
 
 def why(

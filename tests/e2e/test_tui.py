@@ -167,6 +167,14 @@ def test_details(view, application):
     view.wait_for("1/4")
 
 
+def test_why_says_what_only_the_program_knows(view):
+    view.press("/", *"beta", "enter")
+    view.wait_for("1/4", "q quit")
+    view.press("enter")
+    # Of alpha, for which it waits, the rows know a place in asyncio only.
+    view.wait_for("Why", "sleeper")
+
+
 def test_the_timeline_and_the_distribution_of_steps(view):
     view.press("/", *"sleeper", "enter")
     view.wait_for("1/4", "q quit")

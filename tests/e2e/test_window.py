@@ -55,17 +55,6 @@ def test_why_says_what_only_the_program_knows(daemon, application, show):
     show(look)
 
 
-def test_a_stack_is_not_shown_when_the_task_has_gone_on():
-    process = Process({"pid": 1, "name": "app", "mono0": 0})
-    app = Application(process)
-    process.put([TASK, 7, 3, 1])
-    process.change(TASK, 7, {})
-    app.stacks = {7: (process.rows[TASK, 7]["changed"], "stack"), 8: (0, "gone")}
-    assert app.current_stacks() == {7: "stack"}
-    app.stacks = {7: (1, "stack")}
-    assert app.current_stacks() == {}
-
-
 @pytest.mark.parametrize("answer", ["Yes", "No"])
 def test_a_task_is_cancelled_after_a_question(daemon, start_application, show, answer):
     application = start_application("--control")

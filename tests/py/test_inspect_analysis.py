@@ -203,3 +203,31 @@ def test_a_receiver_that_is_gone(scene):
 def test_no_such_task(scene):
     with pytest.raises(KeyError):
         scene.why()
+
+
+def test_stacks_are_asked_for_once_all_tasks_of_a_chain_are_still(scene):
+    stacks = analysis.Stacks()
+    scene.task(1, kind="task", wait_ref=ref(TASK, 2))
+    scene.task(2, changed=scene.now)
+    assert stacks.wanted(scene.process, 1, scene.now + stacks.STILL - 1) == []
+    assert stacks.wanted(scene.process, 1, scene.now + stacks.STILL) == [1, 2]
+    assert stacks.wanted(scene.process, 9, scene.now) == []  # it is gone
+
+
+def test_stacks_are_of_tasks_that_have_not_gone_on(scene):
+    stacks = analysis.Stacks()
+    scene.task(1)
+    scene.task(2)
+    stacks.keep(scene.process, 1, STACK, scene.now)
+    stacks.keep(scene.process, 2, "", scene.now)  # no answer
+    stacks.keep(scene.process, 3, STACK, scene.now)  # gone
+    assert stacks.of(scene.process) == {1: STACK, 2: ""}
+    assert stacks.wanted(scene.process, 1, scene.now) == []
+    later = scene.now + stacks.AGAIN
+    assert stacks.wanted(scene.process, 1, later) == [1]
+    scene.task(1, changed=scene.now + 1)
+    assert stacks.of(scene.process) == {2: ""}
+    scene.process.remove(TASK, 2)
+    assert stacks.of(scene.process) == {}
+    stacks.keep(scene.process, 1, STACK, later)
+    assert len(stacks._known) == 1  # the old ones are forgotten

@@ -64,7 +64,7 @@ def terminal_picture(path: pathlib.Path) -> None:
         terminal.wait_for("on_save", "cancelling")
         terminal.press("end")
         terminal.press("enter")
-        terminal.wait_for("Lock.acquire")
+        terminal.wait_for("asyncio.Lock,")
         path.write_text(svg_of(terminal._screen), encoding="utf-8")
     finally:
         terminal.close()

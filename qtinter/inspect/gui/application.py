@@ -11,6 +11,7 @@ import collections
 import time
 from typing import Any, Iterable, Iterator, List
 
+from ..analysis import Stacks
 from ..lanes import Lanes
 from ..loads import Loads
 from ..model import LOOP, TASK, Process
@@ -52,7 +53,7 @@ class Application:
     :ivar older: events that were overwritten before.
     :ivar ended_at: when it was told that it is gone, of the monotonic clock.
     :ivar cut_off: it may run, but there is no daemon that could tell.
-    :ivar stacks: what it answered to STACK, by task: (when the task changed, text).
+    :ivar stacks: what it answered to STACK.
     """
 
     def __init__(self, process: Process, kind: str = LIVE, path: str = "") -> None:
@@ -67,7 +68,7 @@ class Application:
         self.older = 0
         self.ended_at = 0.0
         self.cut_off = False
-        self.stacks: dict[int, tuple[int, str]] = {}
+        self.stacks = Stacks()
         self.loops = {ident for kind, ident in process.rows if kind == LOOP}
         self._changes: dict[int, list[Changes]] = {}
         self._records: collections.deque[Any] = collections.deque()
@@ -118,15 +119,6 @@ class Application:
         if self.kind == LIVE:
             return time.monotonic_ns() + self.source.clock_offset
         return max(int(self.source.info.get("last", 0)), self.lanes.last)
-
-    def current_stacks(self) -> dict[int, str]:
-        """The stacks of the tasks that have not changed since they were asked for."""
-        rows = self.process.rows
-        return {
-            ident: text
-            for ident, (changed, text) in self.stacks.items()
-            if (TASK, ident) in rows and rows[TASK, ident]["changed"] == changed
-        }
 
     # --- what changed
 

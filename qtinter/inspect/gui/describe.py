@@ -121,7 +121,7 @@ def _task(app: Application, row: Row) -> str:
     process = app.process
     task = process.task(row)
     slot = process.rows.get((SLOT, row["slot"])) if row["slot"] else None
-    reason = analysis.why(process, row.id, app.current_stacks())
+    reason = analysis.why(process, row.id, app.stacks.of(process))
     first = reason.chain[0]
     role = task["role"].replace("_", " ")
     text = _title(f"{row.id}  {task['name']}", task_state(row))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import qtinter
 
-from .. import analysis
 from ..errors import InspectError
 from ..model import SLOT, TASK
 from . import describe
@@ -18,10 +17,7 @@ from .qt import QtCore, QtWidgets, Signal
 if TYPE_CHECKING:
     from .window import Window
 
-_MOST_STACKS = 8  # of an await chain
-_STILL_SECONDS = 1.0  # of a task in its state, before its stack is asked for
 _HISTOGRAM_FRAMES = 40  # until it is asked for again
-_STACK_FRAMES = 200
 
 
 class Requests(QtCore.QObject):
@@ -36,11 +32,10 @@ class Requests(QtCore.QObject):
         super().__init__(window)
         self.window = window
         self._histogram_of: Any = None
-        self._stacks_of: Any = None
 
     def forget(self) -> None:
         """Nothing is selected any more."""
-        self._histogram_of = self._stacks_of = None
+        self._histogram_of = None
 
     def about(self, application: Application, ref: int, frame: int) -> None:
         """Asks what there is to know about an entity, if it is time to ask again.
@@ -57,39 +52,25 @@ class Requests(QtCore.QObject):
                 self._fetch_histogram(application, kind, code)
             else:
                 self.window.details.histogram.show_data("", None)
-        if kind == TASK and row is not None:
-            self._want_stacks(application, ident, frame)
+        if kind == TASK and application.kind == LIVE and not application.frozen:
+            now = application.now()
+            wanted_stacks = application.stacks.wanted(application.source, ident, now)
+            if wanted_stacks:
+                self._fetch_stacks(application, wanted_stacks)
 
-    def _want_stacks(self, application: Application, ident: int, frame: int) -> None:
-        """Where its task, and those that it waits for, are: if that does not change."""
-        if application.kind != LIVE or application.frozen:
-            return
-        rows = [
-            application.process.rows[TASK, needed]
-            for needed in analysis.needed_stacks(application.process, ident)
-        ][:_MOST_STACKS]
-        still = application.now() - int(_STILL_SECONDS * 1e9)
-        if not rows or any(row["changed"] > still for row in rows):
-            return
-        moments = {row.id: int(row["changed"]) for row in rows}
-        wanted = (application, moments, frame // _STACK_FRAMES)
-        if wanted != self._stacks_of:
-            self._stacks_of = wanted
-            self._fetch_stacks(application, moments)
-
-    @qtinter.asyncslot(overlap="restart")
-    async def _fetch_stacks(self, application: Any, moments: Any) -> None:
-        live = self.window.live
-        if live is None:
-            return
-        found = {}
-        for ident, changed in moments.items():
-            try:
-                stack = await live.request("STACK", pid=application.pid, task=ident)
-            except (InspectError, asyncio.TimeoutError):
-                break  # what hangs for one, hangs for all
-            found[ident] = changed, str(stack or "")
-        application.stacks = found
+    @qtinter.asyncslot(overlap="drop")
+    async def _fetch_stacks(self, application: Any, idents: Any) -> None:
+        """Where a task, and those that it waits for, are."""
+        live, silent = self.window.live, False
+        for ident in idents:
+            text = ""
+            if not silent and live is not None:
+                try:
+                    fields = {"pid": application.pid, "task": ident}
+                    text = str(await live.request("STACK", **fields) or "")
+                except (InspectError, asyncio.TimeoutError):
+                    silent = True  # what hangs for one, hangs for all
+            application.stacks.keep(application.source, ident, text, application.now())
         if application is self.window.application:
             self.answered.emit()
 

@@ -39,19 +39,21 @@ class TaskView(PageView):
         self._waiters: list[int] = []
         self._scan: Iterator[None] | None = None
         self._scanned = 0.0
+        self._stacks = analysis.Stacks()
 
     async def enter(self, argument: Any = None) -> None:
         if argument is not None and argument != self.ident:
             self.ident = argument
             self._last = None
             self._waiters, self._scan, self._scanned = [], None, 0.0
+            self._stacks = analysis.Stacks()
         await self.viewer.track_task(self.ident)
 
     async def leave(self) -> None:
         await self.viewer.track_task(None)
 
     async def poll(self) -> None:
-        """How long its steps take."""
+        """How long its steps take, and where it is."""
         row = self._row()
         if row is None:
             return
@@ -63,6 +65,24 @@ class TaskView(PageView):
         except InspectError:
             return
         viewer.histograms[viewer.pid or 0, row["code"]] = value
+        await self._ask_stacks(row)
+
+    async def _ask_stacks(self, row: Row) -> None:
+        """What makes :func:`analysis.why` say more: only the program knows it."""
+        viewer, stacks = self.viewer, self._stacks
+        process = viewer.process
+        if process is None or not process.alive:
+            return
+        silent = False  # what hangs for one, hangs for all
+        for ident in stacks.wanted(process, row.id, process.now()):
+            text = ""
+            if not silent:
+                try:
+                    fields = {"pid": viewer.pid, "task": ident}
+                    text = str(await viewer.source.request("STACK", **fields) or "")
+                except InspectError:
+                    silent = True
+            stacks.keep(process, ident, text, process.now())
 
     def work(self, budget: float) -> bool:
         deadline = time.perf_counter() + budget
@@ -233,7 +253,8 @@ class TaskView(PageView):
 
     def _awaits(self, process: Process, row: Row) -> list[list[Cell]]:
         lines: list[list[Cell]] = [[], [("Why", HEAD)]]
-        reason = clean(analysis.why(process, row.id).text)
+        stacks = self._stacks.of(process)
+        reason = clean(analysis.why(process, row.id, stacks).text)
         lines += [[(line, PLAIN)] for line in textwrap.wrap(reason, WORDS)]
         lines += [[], [("Waits for, and that for", HEAD)]]
         seen: set[int] = set()
