@@ -16,7 +16,6 @@ from .driver import driver_for
 from .line import LineEdit
 from .scene import TABS, Scene
 from .screens.base import PageView, TableView, View
-from .source import FileSource
 from .styles import BAR, GREY, GROUND
 from .widgets import Bar, Page, Table
 
@@ -302,8 +301,8 @@ class InspectApp(App[int]):
         self.go(TABS[(index + step) % len(TABS)])
 
     def _step_time(self, share: float) -> None:
-        source = self.source
-        if isinstance(source, FileSource) and source.has_times:
+        source = self.scene.recording
+        if source is not None:
             source.go_to(source.at + source.length * share)
             self.tick()
             self.draw()

@@ -80,6 +80,12 @@ class Scene:
         return "processes" if several else "tasks"
 
     @property
+    def recording(self) -> FileSource | None:
+        """What is shown, if one can move in its time."""
+        source = self.viewer.source
+        return source if isinstance(source, FileSource) and source.has_times else None
+
+    @property
     def tab(self) -> int:
         """Which of TABS is shown; -1: none of them."""
         name = UNDER.get(self.view.name, self.view.name)
@@ -141,10 +147,10 @@ class Scene:
             said = clean(self.problem or source.problem)
             cells.append((f" {said} ", "bar.hot"))
             return cells
-        if isinstance(source, FileSource) and source.has_times:
-            cells.append(
-                (f" at {seconds(source.at)} of {seconds(source.length)} ", "bar.key")
-            )
+        recording = self.recording
+        if recording is not None:
+            at, length = seconds(recording.at), seconds(recording.length)
+            cells.append((f" at {at} of {length} ", "bar.key"))
         if viewer.filter_text and self.view.name == "tasks":
             cells.append((f" / {clean(viewer.filter_text)} ", "bar.key"))
         note = self.view.note()
@@ -192,7 +198,8 @@ class Scene:
                 (clean(after), "bar"),
                 (hint, "bar.dim"),
             ]
-        general = (("Space", "pause"), ("?", "help"), ("q", "quit"))
+        time = ("[ ]", "time") if self.recording else ("Space", "pause")
+        general = (time, ("?", "help"), ("q", "quit"))
         cells: list[Cell] = []
         for key, text in (*self.view.hints, *general):
             cells += [(f" {key}", "bar.key"), (f" {text} ", "bar")]

@@ -84,6 +84,8 @@ class TasksView(TableView):
     def empty_text(self) -> str:
         if self.viewer.filter_text:
             return "no task passes the filter"
+        if not self.ended and any(self.viewer.ids(TASK)):
+            return "no task is left by now; e shows those that have ended"
         return "no tasks"
 
     def filter_by(self, text: str) -> None:
