@@ -2,13 +2,16 @@
 
 import asyncio
 import random
+import sys
+import time
 
 import pytest
 
 pytest.importorskip("msgpack", reason="the tools need msgpack")
 pytest.importorskip("rich", reason="the terminal view needs rich")
 
-from qtinter import trace
+import qtinter
+from qtinter import inspect, trace
 from qtinter.inspect import _tables
 from qtinter.inspect.feed import Change
 from qtinter.inspect.fields import TASK_FIELDS, TaskFields
@@ -18,6 +21,7 @@ from qtinter.inspect.tui.history import LagMeter, LoopHistory, StallLog, TaskTra
 from qtinter.inspect.tui.line import LineEdit
 from qtinter.inspect.tui.rows import CHUNK, Forest, Group, RowModel
 from qtinter.inspect.tui.screens.lints import LintsView
+from qtinter.inspect.tui.screens.stalls import StallsView
 from qtinter.inspect.tui.screens.tasks import TasksView
 from qtinter.inspect.tui.source import LiveSource, Source
 from qtinter.inspect.tui.viewer import Viewer
@@ -574,6 +578,11 @@ def test_a_recording(tmp_path, monkeypatch):
             asked.append(at)
             return Process({"pid": PID})
 
+        def stalls(self):
+            return []
+
+        lints = stalls
+
     path = tmp_path / "x.qtrace"
     path.write_bytes(b"something")
     monkeypatch.setattr(trace, "open", lambda *a, **k: Recording(), raising=False)
@@ -584,6 +593,37 @@ def test_a_recording(tmp_path, monkeypatch):
     source.go_to(99.0)
     assert source.at == 20.0
     assert viewer.process is not shown
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="inspection is on Linux only so far"
+)
+def test_stalls_and_findings_of_a_recording(tmp_path):
+    """They are there from the time on at which they were."""
+    path = tmp_path / "x.qtrace"
+
+    async def blocks():
+        await asyncio.sleep(0.05)
+        time.sleep(0.15)
+
+    with inspect.record(path):
+        loop = qtinter.new_event_loop()
+        loop.set_mode(qtinter.QiLoopMode.NATIVE)
+        loop.run_until_complete(blocks())
+        loop.close()
+    viewer = Viewer(files.open_file(str(path)))
+    stalls, lints = StallsView(viewer), LintsView(viewer)
+
+    def shown(view):
+        return [view.get(ident) for ident in view.idents() if view.get(ident)]
+
+    assert [stall.what.partition(" (")[0] for stall in shown(stalls)] == [
+        "test_stalls_and_findings_of_a_recording.<locals>.blocks"
+    ]
+    assert [lint["id"] for lint in shown(lints)] == ["QI101"]
+    viewer.source.go_to(0.0)
+    assert (shown(stalls), shown(lints)) == ([], [])
+    assert stalls.empty_text() == "no stalls"
 
 
 def test_a_file_that_is_none(tmp_path):

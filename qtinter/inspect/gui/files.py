@@ -6,6 +6,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any, Iterator
 
+from ..recorded import lints_of, stalls_of
 from ..segment import read_snapshot
 from .application import CRASH, RECORDING, SLICE, Application
 
@@ -95,24 +96,7 @@ def _parts(trace: traces.Trace, end: int | None) -> Iterator[Any]:
 
 def _add_findings(application: Application, trace: traces.Trace) -> None:
     """What the reader of recordings finds suspicious."""
-    for stall in trace.stalls():
-        since = trace.zero + round(stall.began * 1e9)
-        application.stalls[stall.loop, since] = {
-            "loop": stall.loop,
-            "since": since,
-            "duration": round(stall.duration * 1e9),
-            "current": 0,
-            "where": stall.where,
-            "stack": stall.stack,
-            "over": True,
-        }
-    for lint in trace.lints():
-        ref = lint.ref[0] << 56 | lint.ref[1] if lint.ref is not None else 0
-        application.source.lints[lint.id, ref] = {
-            "id": lint.id,
-            "severity": lint.severity,
-            "ref": ref,
-            "text": lint.text,
-            "count": 1,
-            "since": trace.zero + round(lint.at * 1e9),
-        }
+    for stall in stalls_of(trace):
+        application.stalls[stall["loop"], stall["since"]] = stall
+    for lint in lints_of(trace):
+        application.source.lints[lint["id"], lint["ref"]] = lint

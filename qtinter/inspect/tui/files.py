@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ... import trace
+from ..recorded import lints_of, stalls_of
 from ..segment import read_snapshot
 from .source import FileSource
 
@@ -26,7 +27,14 @@ def open_file(path: str, at: float | None = None) -> FileSource:
         return FileSource(path, read_snapshot(path))
     recording = opener(path, allow_gaps=True)
     length = float(recording.duration)
-    source = FileSource(path, recording.snapshot(), recording.snapshot, length)
+    source = FileSource(
+        path,
+        recording.snapshot(),
+        recording.snapshot,
+        length,
+        stalls_of(recording),
+        lints_of(recording),
+    )
     if at is not None:
         source.go_to(at)
     return source

@@ -303,6 +303,10 @@ class StallLog:
         fields = wire.named("STALL", note)
         if not all(field in fields for field in _NEEDED_OF_STALL):
             return None
+        return self.add_fields(pid, fields)
+
+    def add_fields(self, pid: int, fields: Dict[str, Any]) -> Stall:
+        """Take in the fields of a STALL, by name; returns the stall."""
         key = (pid, fields["loop"], fields["since"])
         stall = self._by_begin.get(key)
         if stall is None:

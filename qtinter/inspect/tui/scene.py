@@ -180,11 +180,12 @@ class Scene:
         if process is None:
             return ""
         loops = viewer.rows(LOOP)
-        lag = max((row["max_lag"] for row in loops), default=0)
-        tasks = len(viewer.ids(TASK))
-        return f" {tasks} tasks, worst lag {seconds(lag * 1e-9)}, level " + str(
-            process.info.get("level", "?")
-        )
+        words = [f" {len(viewer.ids(TASK))} tasks"]
+        if loops:
+            lag = max(row["max_lag"] for row in loops)
+            words.append(f"worst lag {seconds(lag * 1e-9)}")
+        words.append(f"level {process.info.get('level', '?')}")
+        return ", ".join(words)
 
     def keys(self) -> list[Cell]:
         """The keys that do something here, or the filter that is being typed."""

@@ -85,6 +85,8 @@ class FileSource(Source):
 
     :param snapshots: gives the process at a time, in seconds since the begin; None for
         a file that knows its last state only.
+    :param stalls: the fields of STALL for each, and what ran.
+    :param lints: the fields of LINT for each.
     """
 
     can_follow = False
@@ -95,8 +97,12 @@ class FileSource(Source):
         process: Process,
         snapshots: Callable[[float], Process] | None = None,
         length: float = 0.0,
+        stalls: Sequence[dict[str, Any]] = (),
+        lints: Sequence[dict[str, Any]] = (),
     ) -> None:
         super().__init__()
+        self.stalls = stalls
+        self._lints = lints
         self.path = path
         self.at = length
         self.length = length
@@ -104,8 +110,8 @@ class FileSource(Source):
         self.pid = int(process.info["pid"])
         self.connection = os.path.basename(path)
         self.is_connected = True
-        self.processes[self.pid] = process
         self.followed = self.pid
+        self._show(process)
 
     @property
     def has_times(self) -> bool:
@@ -117,8 +123,15 @@ class FileSource(Source):
         if self._snapshots is None:
             return
         self.at = max(0.0, min(self.length, at))
-        self.processes[self.pid] = self._snapshots(self.at)
+        self._show(self._snapshots(self.at))
         self._tell(Change("snapshot", self.pid, {}))
+
+    def _show(self, process: Process) -> None:
+        now = process.now()
+        for lint in self._lints:
+            if lint["since"] <= now:
+                process.lints[lint["id"], lint["ref"]] = lint
+        self.processes[self.pid] = process
 
 
 class LiveSource(Source):

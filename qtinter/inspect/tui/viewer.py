@@ -21,7 +21,7 @@ from .history import (
     sample_loops,
     task_of_ref,
 )
-from .source import Source, records_of_change
+from .source import FileSource, Source, records_of_change
 
 if TYPE_CHECKING:
     from ..feed import Change
@@ -68,6 +68,9 @@ class Viewer:
         self._sampled = 0.0
         self.changes = 0  # grows when what is shown may have changed
         source.listen(self._on_change)
+        if isinstance(source, FileSource):
+            for fields in source.stalls:
+                self.stalls.add_fields(source.pid, fields).what = fields["where"]
         self._show_followed()
 
     # --- the application

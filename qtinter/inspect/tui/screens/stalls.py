@@ -33,8 +33,13 @@ class StallsView(SmallTableView):
         super().__init__(viewer, "ago")
 
     def get(self, ident: Any) -> Stall | None:
-        stall = self.viewer.shown_stalls().stalls.get(ident)
-        return stall if stall is not None and stall.pid == self.viewer.pid else None
+        viewer = self.viewer
+        stall = viewer.shown_stalls().stalls.get(ident)
+        if stall is None or stall.pid != viewer.pid:
+            return None
+        # A file shows a moment: what comes later is not there yet.
+        there = viewer.source.can_follow or stall.since <= viewer.now()
+        return stall if there else None
 
     def idents(self) -> Iterable[Hashable]:
         return list(self.viewer.shown_stalls().stalls)
@@ -43,7 +48,8 @@ class StallsView(SmallTableView):
         return Opening("stall", ident)
 
     def empty_text(self) -> str:
-        return "no stalls since this view began"
+        since = " since this view began" if self.viewer.source.can_follow else ""
+        return f"no stalls{since}"
 
     def make_columns(self) -> Iterable[Column]:
         viewer = self.viewer
