@@ -4,12 +4,12 @@
  * Filled from decoded frames (or from a segment that was left), read by any number of
  * subscriptions, each of which remembers only a revision:
  *
- *      rows      every change gives its row the next revision and moves it to the front
- *                of one list, so "what changed since revision r" is the front of that
- * list down to r, whatever the number of rows; each column has a revision too ended rows
- * that are over stay for a while, oldest first to go entries   texts, code locations,
- * stacks, in the order they came records   the last events, numbered as the application
- * numbers them
+ *   - rows: every change gives its row the next revision and moves it to the front of one
+ *     list, so "what changed since revision r" is the front of that list down to r,
+ *     whatever the number of rows; each column has a revision too;
+ *   - rows that are over: they stay for a while, oldest first to go;
+ *   - entries: texts, code locations, stacks, in the order they came;
+ *   - records: the last events, numbered as the application numbers them.
  *
  * Bounded: qi_mirror_limits says how much of each, and what exceeds it is an error of the
  * application, or pushes the oldest out.  What all mirrors have together is bounded too:

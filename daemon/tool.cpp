@@ -405,12 +405,27 @@ Tool::record(const qi_frame &frame)
     else if (application == nullptr) {
         result(frame.seq, false, "there is no such application");
     }
+    else if (m_recordRequests >= MaxRecordRequests) {
+        result(frame.seq, false, "there is too much to answer");
+    }
     else if (frame.fields[QI_KEY_RECORD_path].type == QI_VALUE_ABSENT) {
         stopRecording(frame.seq, application);
     }
     else {
         startRecording(frame, application);
     }
+}
+
+// It counts until what this returns is forgotten, with the answer or without.
+std::shared_ptr<Tool>
+Tool::countRecordRequest()
+{
+    m_recordRequests++;
+    return {this, [tool = QPointer<Tool>(this)](Tool *) {
+                if (!tool.isNull()) {
+                    tool->m_recordRequests--;
+                }
+            }};
 }
 
 // It begins with the state as it is, so what the application has written must come first.
@@ -441,7 +456,7 @@ Tool::startRecording(const qi_frame &frame, Application *application)
     on.post_ns = nsOf(frame, QI_KEY_RECORD_post, 2000);
     QPointer<Tool> tool(this);
     QPointer<Application> of(application);
-    application->flush([=, server = m_server] {
+    application->flush([=, server = m_server, counted = countRecordRequest()] {
         QByteArray error = "the application has ended";
         bool ok = !of.isNull() && of->isAlive()
                   && of->record(path, maxBytes, maxAge, on, &error);
@@ -463,24 +478,25 @@ Tool::stopRecording(uint32_t seq, Application *application)
     }
     QPointer<Tool> tool(this);
     QPointer<Application> from(application);
-    application->flush([tool, seq, from, server = m_server] {
-        std::unique_ptr<Recorder> recorder;
-        if (!from.isNull()) {
-            recorder = from->takeRecorder();
-        }
-        if (recorder == nullptr) {
-            if (!tool.isNull()) {
-                tool->result(seq, false, "somebody else has stopped it");
+    application->flush(
+        [tool, seq, from, server = m_server, counted = countRecordRequest()] {
+            std::unique_ptr<Recorder> recorder;
+            if (!from.isNull()) {
+                recorder = from->takeRecorder();
             }
-            return;
-        }
-        server->updateRates();
-        endRecorder(recorder.release(), server, [tool, seq](const Recorder *ended) {
-            if (!tool.isNull()) {
-                tool->tellRecording(seq, ended);
+            if (recorder == nullptr) {
+                if (!tool.isNull()) {
+                    tool->result(seq, false, "somebody else has stopped it");
+                }
+                return;
             }
+            server->updateRates();
+            endRecorder(recorder.release(), server, [tool, seq](const Recorder *ended) {
+                if (!tool.isNull()) {
+                    tool->tellRecording(seq, ended);
+                }
+            });
         });
-    });
 }
 
 void

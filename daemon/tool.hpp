@@ -44,6 +44,7 @@ class Tool : public QObject, public Peer {
 
     static constexpr size_t MaxSubscriptions = 32;
     static constexpr uint64_t MaxLevel = 4;
+    static constexpr int MaxRecordRequests = 8; // not answered yet
 
   private:
     struct Subscription {
@@ -70,6 +71,7 @@ class Tool : public QObject, public Peer {
     void record(const qi_frame &frame);
     void startRecording(const qi_frame &frame, Application *application);
     void stopRecording(uint32_t seq, Application *application);
+    std::shared_ptr<Tool> countRecordRequest();
     void tellRecording(uint32_t seq, const Recorder *recorder);
     bool follows(const Application *application) const;
     void tellFindings(Application *application);
@@ -85,6 +87,7 @@ class Tool : public QObject, public Peer {
     std::map<Application *, Interned> m_interned;
     QTimer m_timer;
     bool m_pumping = false;
+    int m_recordRequests = 0;
 };
 
 } // namespace qi

@@ -270,6 +270,24 @@ def test_stalls(witnessed, join):
     daemon.log.wait_for("no memory left for its stalls")
 
 
+def test_requests_to_record(witnessed, join, runtime):
+    """What waits for an application that does not answer is bounded."""
+    witnessed(16)
+    taken_in(join(0))
+    tool = Peer(runtime).enter("control")
+    path = str(runtime / "x.qtrace")
+    for seq in range(20):
+        tool.send("RECORD", seq, pid=NOBODY, path=path)
+    answers = [tool.until("RESULT") for _ in range(20)]
+    refused = [
+        m[1] for m in answers if m[2].get("error", "").startswith("there is too")
+    ]
+    assert refused == list(range(8, 20))
+    tool.send("RECORD", 20, pid=NOBODY, path=path)  # they are over
+    assert tool.until("RESULT")[2]["error"].startswith("it is being recorded already")
+    tool.socket.close()
+
+
 def test_a_session_that_is_one_too_many(witnessed, join):
     daemon, _ = witnessed(16)
     hog = join(0)
