@@ -332,3 +332,18 @@ def test_the_terminal_view_lets_ssh_ask_at_first(far, tmp_path, daemon):
         view.close()
     first, second = answers.read_text().splitlines()[:2]
     assert (first, second) == ("secret", "nobody to ask")
+
+
+def test_the_terminal_view_of_a_machine_that_cannot_be_reached(line):
+    pytest.importorskip("textual", reason="the terminal view needs textual")
+    pytest.importorskip("pyte", reason="the terminal that shows it is pyte")
+    from terminal import Terminal
+
+    words = ["--host", "box", "--ssh-command", "/nonexistent/ssh", "top"]
+    view = Terminal([sys.executable, "-m", "qtinter.inspect", *words])
+    try:
+        assert view.process.wait(60) == START
+        view.until(lambda text: "/nonexistent/ssh cannot be started" in text)
+        assert b"\x1b[?1049h" not in view.raw
+    finally:
+        view.close()

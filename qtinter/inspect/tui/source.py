@@ -63,7 +63,7 @@ class Source:
         """Take in what comes, until it is cancelled."""
 
     async def settle(self) -> None:
-        """Wait, while it runs, for what is shown first; not for long."""
+        """Wait, while it runs, for what is shown first."""
 
     async def follow(self, pid: int | None) -> None:
         """Have everything about an application, instead of about the one before."""
@@ -154,6 +154,7 @@ class LiveSource(Source):
         self._lock: asyncio.Lock | None = None
         self._settled = False  # there was a connection, or there can be none
         self._settling: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None  # the last one
 
     # --- connection
 
@@ -162,9 +163,17 @@ class LiveSource(Source):
 
         Of another machine until it is there, or cannot be had: ssh may ask for a
         password, and must have the terminal for it.
+
+        :raises InspectError: the other machine, or its daemon, cannot be reached.
+        :raises PermissionError: we may not enter there.
         """
-        if self._settled:
-            return
+        if not self._settled:
+            await self._wait_for_first()
+        is_remote = isinstance(self._address, Remote)
+        if is_remote and not self.is_connected and self._failure is not None:
+            raise self._failure
+
+    async def _wait_for_first(self) -> None:
         self._settling = asyncio.get_running_loop().create_future()
         limit = None if isinstance(self._address, Remote) else SETTLE_SECONDS
         with contextlib.suppress(asyncio.TimeoutError):
@@ -192,6 +201,7 @@ class LiveSource(Source):
                 wire.ProtocolError,
             ) as exc:
                 self.problem = str(exc) or "the daemon does not answer"
+                self._failure = exc
             self._feed = None
             if self.is_connected:
                 lost_at = time.monotonic()
