@@ -10,7 +10,7 @@ import os
 from typing import Any, Callable, Iterable, Iterator, TypeVar
 
 from ..inspect import _tables
-from ..inspect.model import Process
+from ..inspect.model import TASK, Process
 from . import _graph, _lints, _state, _text
 from ._query import (
     Code,
@@ -383,7 +383,7 @@ class Trace:
             if before is not None and not stack:
                 stack = before.stack
             current = int(fields.get("current", 0))
-            where = self.process.describe(current)
+            where = self._code_of(current)
             if before is not None and not current:
                 where = before.where
             began, length = self.seconds(key[1]), int(fields.get("duration", 0)) * 1e-9
@@ -397,6 +397,13 @@ class Trace:
                     Stall(step.began, step.duration, step.where, "", step.loop)
                 )
         return iter(sorted(noted, key=lambda stall: stall.began))
+
+    def _code_of(self, ref: int) -> str:
+        """What runs, by its code if it is a task."""
+        found = self.process.ref(ref)
+        row = self.process.rows.get(found) if found else None
+        code = row["code"] if row is not None and row.kind == TASK else 0
+        return self.process.code_text(code) or self.process.describe(ref)
 
     def seen_in(self, t0: int, t1: int) -> str:
         """The innermost line of the stack that was taken in a stall, if one was."""

@@ -456,3 +456,21 @@ def test_views_have_names_for_screen_readers(application_object, show):
         assert window.centre.currentWidget() is window.nothing
 
     show(look, live=False)
+
+
+def test_a_recording_in_which_all_is_over(show, tmp_path):
+    """Its tasks are seen at once."""
+    path = tmp_path / "over.qtrace"
+    with qtinter.inspect.record(str(path)):
+        loop = qtinter.new_event_loop()
+        loop.set_mode(qtinter.QiLoopMode.NATIVE)
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    async def look(window):
+        opened = window.open(str(path))
+        page = window.pages["tasks"]
+        await until(lambda: not opened.behind and not page.model.busy)
+        assert cells(page, "State") == ["done"]
+
+    show(look, live=False)

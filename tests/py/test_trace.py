@@ -300,7 +300,7 @@ def test_a_stack_that_was_taken_in_a_stall():
     )
     (found,) = trace.stalls()
     assert (found.duration, found.stack) == (pytest.approx(0.212), stack)
-    assert found.where.endswith("Window.on_save")
+    assert found.where == "Window.on_save (a/app.py:88)"
     first_said = stack.replace("last", "first")
     notes[0].fields["stack"] = first_said
     assert trace.max_step.where.endswith("→ main (a/app.py:3)")

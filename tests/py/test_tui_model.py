@@ -624,6 +624,9 @@ def test_stalls_and_findings_of_a_recording(tmp_path):
     viewer.source.go_to(0.0)
     assert (shown(stalls), shown(lints)) == ([], [])
     assert stalls.empty_text() == "no stalls"
+    viewer.source.go_to(99.0)
+    tasks = TasksView(viewer)  # all of them have ended: they are seen nevertheless
+    assert [row.id for row in shown(tasks)] == [1]
 
 
 def test_a_file_that_is_none(tmp_path):

@@ -278,6 +278,8 @@ class Window(QtWidgets.QMainWindow):
         """
         application = open_file(path, at)
         self.add_application(application, show=True)
+        if not any(application.source.of_kind(TASK)):
+            self.actions_.ended.setChecked(True)  # all that it tells of is over
         return application
 
     def add_application(self, application: Any, show: bool = False) -> None:

@@ -64,7 +64,8 @@ class TasksView(TableView):
     fixed = 2
 
     def __init__(self, viewer: Viewer) -> None:
-        self.ended = False
+        # What a file tells of may all be over.
+        self.ended = not viewer.source.can_follow and not viewer.rows(TASK)
         self.tree = ""
         super().__init__(viewer, "id")
         viewer.watch(TASK, self.model)
