@@ -1,5 +1,6 @@
 """What the window asks for and what it forgets; and the window of another machine."""
 
+import gc
 import os
 import pathlib
 import shlex
@@ -145,6 +146,22 @@ def test_the_oldest_ended_applications_are_forgotten(show):
         assert len(window.applications) == 1 + KEPT_ENDED
 
     show(look, live=False)
+
+
+def test_many_rows_are_no_work_for_the_collector(show):
+    process = Process({"pid": 1, "name": "app", "mono0": 0})
+    for ident in range(1, 20_002):
+        process.put([TASK, ident, 3, 1])
+    before = gc.get_freeze_count()
+
+    async def look(window):
+        window.add_application(Application(process), show=True)
+        await until(lambda: gc.get_freeze_count() > before)
+
+    try:
+        show(look, live=False)
+    finally:
+        gc.unfreeze()
 
 
 def window_live(window):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from html import escape
@@ -81,6 +82,7 @@ class Window(QtWidgets.QMainWindow):
         self._wanted_pid: int | None = None
         self._frames = 0
         self._counted_any = False
+        self._spared = 0  # rows that the collector does not look at
         self._status = ""
         self._make_views()
         self.requests = Requests(self)
@@ -428,9 +430,18 @@ class Window(QtWidgets.QMainWindow):
             self._update_counts(self.application)  # what was empty is seen at once
         if self._frames % SLOW_FRAMES == 0:
             self._update_slowly()
+            self._spare_collector(self.application)
             if self.search.is_of_time and self.application.kind == LIVE:
                 self.page.model.look_again()
                 self.timeline.look_again()
+
+    def _spare_collector(self, application: Application) -> None:
+        """Has the collector not look at many rows: it would find no garbage in them,
+        and take so long that it is seen."""
+        rows = len(application.source.rows) + len(application.lanes.tasks)
+        if rows > self._spared + _MANY_ROWS:
+            self._spared = rows
+            gc.freeze()
 
     @property
     def page(self) -> Page:
@@ -464,7 +475,9 @@ class Window(QtWidgets.QMainWindow):
         self._counted_any = bool(rows)
         shown = rows if self.page.name != "tree" else None
         words = [process_title(application.process)]
-        if shown is not None:
+        if self.page.model.busy:
+            words.append("looking through all rows")
+        elif shown is not None:
             words.append(f"{TABLES[self.page.name].title}: {shown:,} shown")
         if self.timeline.brush is not None:
             words.append("in the chosen range")
