@@ -412,6 +412,17 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Any:
         """Call *func* in a thread or process of an executor; see asyncio."""
+        if (
+            sys.version_info >= (3, 15)
+            and executor is None
+            and self._default_executor is None
+            and not self._executor_shutdown_called
+        ):
+            # asyncio imports it lazily, which does not work beside PySide6 6.11: its
+            # hook into import leaves attributes of modules unresolved.
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
         future = super().run_in_executor(executor, func, *args)
         if _probe.active is not None:
             _probe.active.job_submitted(self, future, func)

@@ -17,10 +17,10 @@ About a quarter of the tests run no loop at all, or call ``_run_once()`` themsel
 the report says how many ran one inside Qt.
 
 Each module runs in a process of its own.  A test that fails is run again, then on plain
-asyncio, each time in a fresh process.  If it fails all three times, or if explained.ini
-excuses it, that is no failure of ours.  The exit code is 1 for a failure that nobody
-explained, or if an excused test passes.  If the interpreter came without its tests, it
-is 2, or 0 with --junit, whose report then says so.
+asyncio beside Qt, each time in a fresh process.  If it fails all three times, or if
+explained.ini excuses it, that is no failure of ours.  The exit code is 1 for a failure
+that nobody explained, or if an excused test passes.  If the interpreter came without
+its tests, it is 2, or 0 with --junit, whose report then says so.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     worker.py REPORT LOOP NAME...
 
-LOOP is ``asyncio`` (nothing is replaced), ``nested`` or ``attached`` (see loops.py);
-NAME is a module, class or test, such as ``test.test_asyncio.test_events.HandleTests``.
+LOOP is ``asyncio`` (nothing is replaced, but Qt is there), ``nested`` or ``attached``
+(see loops.py); NAME is a module, class or test, such as
+``test.test_asyncio.test_events.HandleTests``.
 REPORT gets one JSON object a line: the plan, the start and the end of each test, and a
 last one when all is done; so that after a crash it is known what ran and what did not.
 """
@@ -147,9 +148,9 @@ def main(report_path, loop, names):
         with open(report_path, "a", encoding="utf-8") as report:
             report.write(json.dumps(record) + "\n")
 
-    application, count_runs = None, lambda: 0
+    # Also for asyncio: bindings change what Python does, PySide the import statement.
+    application, count_runs = make_application(), lambda: 0
     if loop != "asyncio":
-        application = make_application()
         import loops
 
         counter = loops.RunCounter()

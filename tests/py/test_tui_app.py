@@ -141,7 +141,7 @@ def test_the_time_of_a_recording(drive):
         assert "at 20.0 s of 20.0 s" in status()
         await pilot.press("{", "{", "]")
         assert "at 16.2 s of 20.0 s" in status()
-        keys = "".join(text for text, _ in app.scene.keys())
+        keys = "".join(text for text, _ in app.scene.key_line())
         assert " [ ] time " in keys
 
     drive(check, length=20.0)

@@ -81,7 +81,7 @@ class InspectApp(App[int]):
         self._tabs = Bar(scene.tabs, "tabs")
         self._head = Bar(lambda _: scene.heads(self._shown), "head")
         self._status = Bar(lambda _: scene.status(), "status")
-        self._keys = Bar(lambda _: scene.keys(), "keys")
+        self._keys = Bar(lambda _: scene.key_line(), "keys")
         self._drawn = 0.0
         self._seen = -1
         self._is_moved = False  # the user has chosen a screen

@@ -132,7 +132,7 @@ def _lines(scene: Scene, width: int, height: int) -> list[str]:
         cells = cut(row_cells(view, index, shown, inner), inner, "plain")
         is_cursor = index == 0 and bool(view.model.order)
         lines.append(drawn(cells, SELECTED if is_cursor else STYLES) + scroll_bar)
-    return [*lines, bar(scene.status()), bar(scene.keys())]
+    return [*lines, bar(scene.status()), bar(scene.key_line())]
 
 
 def _colors() -> ColorSystem | None:

@@ -187,7 +187,7 @@ class Scene:
         words.append(f"level {process.info.get('level', '?')}")
         return ", ".join(words)
 
-    def keys(self) -> list[Cell]:
+    def key_line(self) -> list[Cell]:
         """The keys that do something here, or the filter that is being typed."""
         if self.line is not None:
             before, at, after = self.line.parts()
