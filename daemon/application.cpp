@@ -533,16 +533,19 @@ Application::askForRound(std::function<void()> then)
 void
 Application::flush(std::function<void()> then)
 {
-    auto once = [this, then, called = std::make_shared<bool>(false)] {
-        if (std::exchange(*called, true)) {
+    // Forgotten when it is called, though the timer and the answers keep this for longer.
+    auto once = [this,
+                 waiting = std::make_shared<std::function<void()>>(std::move(then))] {
+        std::function<void()> next = std::exchange(*waiting, nullptr);
+        if (!next) {
             return;
         }
         if (isAlive() || m_hasEnded) {
-            then();
+            next();
         }
         else {
             // If it has died, its segment is still to be read.
-            connect(this, &Application::ended, this, then, Qt::SingleShotConnection);
+            connect(this, &Application::ended, this, next, Qt::SingleShotConnection);
         }
     };
     if (!isAlive() || !isComplete()) {
