@@ -251,6 +251,10 @@ class Process:
             if row.kind == kind and (ended or not row.is_over):
                 yield row
 
+    def count(self, kind: int) -> int:
+        """How many entities of a kind there are that are not over."""
+        return sum(1 for _ in self.of_kind(kind))
+
     def age(self, since: int) -> float | None:
         """Seconds since a reading of the process's clock; of 0 None."""
         return max(0, self.now() - since) * 1e-9 if since else None

@@ -177,7 +177,7 @@ def _list(options: argparse.Namespace) -> None:
             "pid": process.info["pid"],
             "name": process.info["name"],
             "ended": process.wall(process.info["last"]),
-            "tasks": len(process.tasks()),
+            "tasks": process.count(TASK),
         }
         for path, process in _dead()
     ]

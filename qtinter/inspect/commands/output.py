@@ -59,9 +59,12 @@ def drawn(lines: str, plain: str) -> str:
 
 def safe(text: object) -> str:
     """A text of somebody else's, for a terminal: control characters are escaped."""
+    shown = str(text)
+    if shown.isprintable():
+        return shown
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in str(text)
+        for char in shown
     )
 
 
