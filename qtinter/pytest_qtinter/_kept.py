@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import List
+from typing import List, Tuple
 
 from qtinter import _core
 from qtinter.inspect.segment import running_owner, segments
@@ -55,10 +55,16 @@ def remove_children(staging: str) -> None:
         pass  # it is not empty
 
 
-def write_texts(trace: Trace, folder: str) -> None:
+def texts_of(trace: Trace) -> Tuple[str, str]:
+    """A summary, and which pending task waits for what."""
+    return trace.text(), str(trace.await_graph())
+
+
+def write_texts(trace: Trace, folder: str, texts: Tuple[str, str]) -> None:
     """summary.txt, await.txt and figures.json, for people and comparisons."""
-    _write(folder, "summary.txt", trace.text())
-    _write(folder, "await.txt", str(trace.await_graph()))
+    summary, waiting = texts
+    _write(folder, "summary.txt", summary)
+    _write(folder, "await.txt", waiting)
     _write(folder, "figures.json", json.dumps(_diff.figures(trace), indent=1))
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 import urllib.parse
-from typing import TYPE_CHECKING, Any, Dict, Generator, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Generator, List, Optional, Tuple
 
 import pytest
 
@@ -116,6 +116,7 @@ class Test:
     failed = False
     raised: Optional[BaseException] = None  # by us
     folder = ""
+    texts: Optional[Tuple[str, str]] = None  # of when it failed first
     clean: Optional[Dict[str, Any]] = None
     allow_gaps = False
     timer: Optional[threading.Timer] = None
@@ -429,14 +430,16 @@ class Plugin:
         return test.folder
 
     def _add_section(self, test: Test, report: pytest.TestReport) -> None:
-        from ._kept import TITLE
+        from ._kept import TITLE, texts_of
 
         lines = [self.folder_of(test)]
         trace = self.trace(test)
         if trace is None:
             lines.append("inspection was switched off while the test ran")
         else:
-            lines.append(trace.text())
+            texts = texts_of(trace)
+            test.texts = test.texts or texts
+            lines.append(texts[0])
         lines += self._stack_lines()
         report.sections.append((TITLE, "\n".join(filter(None, lines))))
 
@@ -499,7 +502,9 @@ class Plugin:
             trace = self.trace(test)
             if trace is not None:
                 path = self.save(test, trace, os.path.join(folder, "trace"))
-                _kept.write_texts(trace, folder)
+                # As it was when the test failed: its teardown may have ended all.
+                texts = test.texts or _kept.texts_of(trace)
+                _kept.write_texts(trace, folder, texts)
                 test.problems += _kept.write_formats(
                     path, folder, self.settings.formats
                 )

@@ -34,7 +34,7 @@ def salvage(
                  if trace.process.text(name) == "test setup"]  # fmt: skip
         if began:
             trace = trace.between(trace.seconds(began[-1]), trace.seconds(trace.t1))
-        _kept.write_texts(trace, folder)
+        _kept.write_texts(trace, folder, _kept.texts_of(trace))
         problems = _kept.write_children(os.path.join(staging, CHILDREN), folder)
         stack = os.path.join(staging, "stack.txt")
         if os.path.exists(stack) and os.path.getsize(stack):

@@ -19,6 +19,7 @@ from ._query import (
     Found,
     Item,
     Lint,
+    NotFound,
     SlotCall,
     Span,
     Stall,
@@ -193,6 +194,16 @@ class Trace:
             max(self.t0, self.zero + round(began * 1e9)),
             min(self.t1, self.zero + round(ended * 1e9)),
         )
+
+    def until(self, mark: str) -> Trace:
+        """The part before a mark, such as "test teardown" of the plugin of pytest.
+
+        :raises NotFound: nobody has left such a mark.
+        """
+        for event in self.events("mark"):
+            if event.fields["name"] == mark:
+                return self.between(self.seconds(self.t0), event.at)
+        raise NotFound(f"there is no mark {mark!r} in {self!r}")
 
     def seconds(self, ts: int) -> float:
         """Seconds since the recording began, of a reading of the process's clock."""

@@ -273,6 +273,20 @@ def test_steps_lag_and_stalls(run_attached, take):
     assert "  QI101 " in text
 
 
+def test_until_a_mark():
+    entries = {1: "a/app.py", 2: "work", 3: (1, 2, 1), 4: "ends"}
+    records = [
+        (10 * MS, 10, 1, 3, 5, 0),
+        (20 * MS, 90, 1, 4, 0, 0),
+        (30 * MS, 15, 1, 5, 5, 0),
+    ]
+    trace = qtinter.trace.Trace(_source.ListSource({"mono0": 0}, entries, records))
+    assert trace.tasks("work").one().state == "done"
+    assert trace.until("ends").tasks("work").one().is_pending
+    with pytest.raises(qtinter.trace.NotFound, match="no mark 'begins'"):
+        trace.until("begins")
+
+
 def test_a_stack_that_was_taken_in_a_stall():
     stack = (
         "Traceback (most recent call last):\n"

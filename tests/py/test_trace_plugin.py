@@ -70,6 +70,8 @@ def test_only_what_failed_is_kept(suite):
     assert marks_of(trace)[-3:] == ["test setup", "test call", "test teardown"]
     assert trace.slots("Window.on_hang").one().state == "cancelled", "in the teardown"
     summary = (kept["test_it.py-test_call"] / "summary.txt").read_text("utf-8")
+    waiting = (kept["test_it.py-test_call"] / "await.txt").read_text("utf-8")
+    assert "on_hang" in waiting  # and not that the teardown has ended it
     assert len(summary.rstrip().split("\n")) <= 40
 
     section = output.split(" test_call ")[1].split(" test_teardown ")[0]
