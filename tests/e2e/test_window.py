@@ -18,6 +18,8 @@ from qtinter.inspect.gui.application import Application
 from qtinter.inspect.model import KEPT_ENDED, TASK, Process
 from qtinter.inspect.remote import Remote
 
+PATIENCE = 60  # seconds; only a safety net
+
 
 def dialog():
     from qtinter.inspect.gui.qt import QtWidgets
@@ -146,6 +148,25 @@ def test_the_oldest_ended_applications_are_forgotten(show):
         assert len(window.applications) == 1 + KEPT_ENDED
 
     show(look, live=False)
+
+
+def test_one_that_had_ended_before_the_window_came(daemon, application, known, show):
+    known(application)
+    application.kill()
+
+    async def look(window):
+        await until(lambda: window.applications)
+        window.list.setCurrentRow(0)
+        page = await ready(window)
+        assert "beta" in cells(page, "Name")
+        assert "died" in window.banner.text()
+        assert "ended" in window.list.item(0).text()
+        # Ages are those that it had then.
+        row = window.application.process.rows[TASK, id_of(window, "alpha")]
+        assert 0 <= window.application.now() - row["changed"] < PATIENCE * 10**9
+        assert window.application.now() == window.application.now()
+
+    show(look)
 
 
 def test_many_rows_are_no_work_for_the_collector(show):

@@ -131,6 +131,19 @@ def test_an_application_that_is_gone_stands_still():
     assert app.kind == LIVE
 
 
+def test_one_that_had_ended_before_ended_with_its_last_change():
+    app = application(2)
+    app.kind = GONE
+    app.take("down", {"cause": "died"})
+    change(app, 2, changed=7_000)
+    app.take("snapshot", {})
+    assert app.now() == 7_000
+    app.add_records([(9_000, RECORD["MARK"], 1, 0, 0, 0)])
+    while app.work(1):
+        pass
+    assert app.now() == app.source.info["last"] == 9_000
+
+
 # --- trees and chains
 
 

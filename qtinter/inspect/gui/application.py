@@ -170,16 +170,25 @@ class Application:
             self.loops = {ident for kind, ident in self.source.rows if kind == LOOP}
             if self.source.info.get("level", 0) >= _WITH_EVENTS:
                 self.add_rows()
+            if self.kind == GONE:
+                tasks = self.source.of_kind(TASK, True)
+                self._lived_until(max((row["changed"] for row in tasks), default=0))
             self.all_changed()
         elif what == "up":
             self.kind = LIVE
             self.all_changed()
         elif what == "down":
+            if self.kind == LIVE:  # and not one that had ended before
+                here = time.monotonic_ns()
+                self.source.info.setdefault("last", here + self.source.clock_offset)
             self.kind = GONE
             self.ended_at = time.monotonic()
-            here = time.monotonic_ns()
-            self.source.info.setdefault("last", here + self.source.clock_offset)
             self.all_changed()
+
+    def _lived_until(self, moment: int) -> None:
+        """Of one that is gone: its clock stood no earlier than that."""
+        info = self.source.info
+        info["last"] = max(int(info.get("last", 0)), moment)
 
     def _take_gap(self, first: int, count: int) -> None:
         missing = first + count - max(first, self._next)
@@ -251,4 +260,6 @@ class Application:
                 self.lanes.feed(part)
             if time.monotonic() > deadline:
                 break
+        if self.kind == GONE:
+            self._lived_until(self.lanes.last)
         return True

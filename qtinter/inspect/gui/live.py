@@ -118,8 +118,9 @@ class Live(QtCore.QObject):
         self.status.emit(f"connected to {feed.server}{where}", True)
         try:
             await overview
-            if self.followed is not None and self.followed.pid in feed.processes:
-                await self._subscribe(self.followed.pid)
+            followed = self.followed
+            if followed is not None and self._is_known(feed, followed):
+                await self._subscribe(followed.pid)
             async for change in feed:
                 self._take(feed, change)
         finally:
@@ -173,11 +174,19 @@ class Live(QtCore.QObject):
             if self._sub is not None:
                 sub, self._sub = self._sub, None
                 await feed.unsubscribe(sub)
-            if application is not None and application.kind == LIVE:
+            if application is not None and self._is_known(feed, application):
                 await self._subscribe(application.pid)
         except (InspectError, asyncio.TimeoutError) as exc:
             if self.feed is feed:
                 self.status.emit(str(exc), True)
+
+    @staticmethod
+    def _is_known(feed: Feed, application: Application) -> bool:
+        """Whether the daemon can tell of it: also of one that has ended lately."""
+        process = feed.processes.get(application.pid)
+        return process is not None and (
+            process.info.get("start") == application.source.info.get("start")
+        )
 
     async def _subscribe(self, pid: int) -> None:
         assert self.feed is not None

@@ -510,11 +510,15 @@ class Painting:
         application = self.timeline.application
         if application is None or self.timeline.keys:
             return
-        if not application.lanes.last:
+        if application.behind:
+            text = "Reading events…"
+        elif not application.lanes.last and application.source.info.get("level", 0) < 2:
             text = (
                 "No events yet.\nThey are recorded from level 2 on "
                 "(QTINTER_INSPECT=2, or the level in the menu Application)."
             )
+        elif not application.lanes.last:
+            text = "No events yet."
         else:
             text = "No task matches in this range.  Home shows everything."
         self.painter.setPen(self.theme.dim)
@@ -525,6 +529,6 @@ class Painting:
                 self.width - self.left,
                 max(60, self.height - self.timeline.top),
             ),
-            Qt.AlignmentFlag.AlignCenter,
+            Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap,
             text,
         )

@@ -19,6 +19,7 @@ from .qt import Qt, QtCore, QtGui, QtWidgets, Signal
 RULER = 26
 LANE = 22
 LABELS = 210
+_WIDTH = 10_000_000_000  # ns that are seen at first
 _SHORTEST, _LONGEST = 2_000, 86_400_000_000_000  # ns that can be seen at once
 _REFRESH_SECONDS = 0.25  # how often the list of lanes is made anew
 BUDGET_SECONDS = 0.006  # of a frame
@@ -42,7 +43,7 @@ class Timeline(QtWidgets.QAbstractScrollArea):
         super().__init__(parent)
         self.theme = theme
         self.application: Application | None = None
-        self.t0, self.t1 = 0, 10_000_000_000
+        self.t0, self.t1 = 0, _WIDTH
         self.following = True
         self.brush: tuple[int, int] | None = None
         self.selection = 0
@@ -88,7 +89,9 @@ class Timeline(QtWidgets.QAbstractScrollArea):
         self._stale = True
         self.following = application is not None and application.kind == LIVE
         self.followed.emit(self.following)
-        if application is not None and not self.following:
+        if self.following:
+            self.t0, self.t1 = 0, _WIDTH  # tick() moves it
+        elif application is not None:
             self.show_all()
         self.verticalScrollBar().setValue(0)
         self.viewport().update()
