@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from ..model import Process
 
-    Columns = Mapping[str, Callable[[dict[str, Any]], str]]
+    Fields = Mapping[str, Any]
+    Columns = Mapping[str, Callable[[Fields], str]]
 
 
 # Rows, beyond which Rich takes longer to lay them out than somebody wants to wait.
@@ -160,13 +161,15 @@ def _fitted_table(title: str, columns: Sequence[str], rows: list[list[str]]) -> 
 def show(
     options: argparse.Namespace,
     processes: list[Process],
-    rows_of: Callable[[Process], list[dict[str, Any]]],
+    rows_of: Callable[[Process], Sequence[Fields]],
     columns: Columns,
 ) -> None:
     """The rows of each application, filtered and sorted as the options say."""
     found = [(process, chosen(options, rows_of(process))) for process in processes]
     if options.json:
-        print_json([{"pid": p.info["pid"], "rows": rows} for p, rows in found])
+        print_json(
+            [{"pid": p.info["pid"], "rows": [*map(dict, rows)]} for p, rows in found]
+        )
     elif options.csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(["pid", *columns])
@@ -180,9 +183,7 @@ def show(
             print_table(heading(process, processes), list(columns), cells_of_rows)
 
 
-def chosen(
-    options: argparse.Namespace, rows: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def chosen(options: argparse.Namespace, rows: Sequence[Fields]) -> Sequence[Fields]:
     """What --filter lets through, in the order of --sort (biggest first)."""
     if options.filter is not None:
         rows = [row for row in rows if options.filter(row)]
@@ -210,7 +211,7 @@ def heading(process: Process, processes: list[Process]) -> str:
     return text if len(processes) > 1 or process.lost else ""
 
 
-def sender(wait: dict[str, Any]) -> str:
+def sender(wait: Fields) -> str:
     text = wait["sender_class"] or ""
     if wait["sender_name"]:
         text += f" {wait['sender_name']!r}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
+from ..fields import TaskFields
 from ..model import JOB, LOOP, OBJECT, SLOT, TASK, TIMER, WAIT, Process
 from .output import place, print_json, print_table, seconds, sender, show
 from .sources import state
@@ -184,14 +185,16 @@ def _ps(options: argparse.Namespace) -> None:
         options, [TASK, SLOT, WAIT, OBJECT, TIMER, LOOP, JOB], options.all
     )
 
-    def tasks(process: Process) -> list[dict[str, Any]]:
+    def tasks(process: Process) -> list[TaskFields]:
         lints: dict[int, list[str]] = {}
         for ident, ref in process.lints:
             lints.setdefault(ref, []).append(ident)
-        return [
-            {**task, "lint": sorted(lints.get(TASK << 56 | task["id"], ()))}
-            for task in process.tasks(options.all)
-        ]
+
+        def lints_of(ident: int) -> Callable[[], list[str]]:
+            return lambda: sorted(lints.get(TASK << 56 | ident, ()))
+
+        rows = sorted(process.of_kind(TASK, options.all), key=lambda row: row.id)
+        return [TaskFields(process, row, lints_of(row.id)) for row in rows]
 
     show(options, processes, tasks, TASK_COLUMNS)
 
