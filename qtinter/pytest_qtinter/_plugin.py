@@ -197,13 +197,21 @@ class Marks:
 
     def __init__(self) -> None:
         self._of: Dict[Any, List[pytest.Mark]] = {}
+        self._parent: Any = None  # of the last test
+        self._above: List[pytest.Mark] = []
 
     def of(self, node: Any) -> List[pytest.Mark]:
         """The closest mark of each kind."""
+        if node.parent is not self._parent:  # tests come with their siblings
+            self._parent, self._above = node.parent, self._of_parent(node.parent)
+        above = self._above
+        for mark in node.own_markers:
+            if mark.name in _MARKS:
+                return self._with_own(node, above)
+        return above
+
+    def _with_own(self, node: Any, above: List[pytest.Mark]) -> List[pytest.Mark]:
         own = [mark for mark in node.own_markers if mark.name in _MARKS]
-        above = self._of_parent(node.parent)
-        if not own:
-            return above
         names = {mark.name for mark in own}
         found = list({mark.name: mark for mark in reversed(own)}.values())
         return found + [mark for mark in above if mark.name not in names]
@@ -213,7 +221,8 @@ class Marks:
             return []
         found = self._of.get(node)
         if found is None:
-            found = self._of[node] = self.of(node)
+            above = self._of_parent(node.parent)
+            found = self._of[node] = self._with_own(node, above)
         return found
 
 
