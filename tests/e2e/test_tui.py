@@ -361,3 +361,25 @@ def test_leaving_at_once(daemon, application, known, start_view, key):
     assert view.process.wait(60) == 0
     assert b"\x1b[?1049l" in view.raw
     assert view.attributes() == before
+
+
+def test_to_the_shell_and_back(daemon, application, known, start_view):
+    known(application)
+    view = start_view(pid=application.pid)
+    before = view.attributes()
+    view.wait_for(*NAMES, "● live", "q quit")
+    view.press("5")
+    view.wait_for("released")
+    view.press("\x1a")
+    pid = view.process.pid
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    assert view.attributes() == before
+    view.until(lambda _: view.raw.count(b"\x1b[?1049l") == 1)
+    os.kill(pid, signal.SIGCONT)
+    view.until(lambda _: view.raw.count(b"\x1b[?1049h") == 2)
+    view.press("6")
+    view.wait_for("Loop 1", "asyncio")
+    view.press("q")
+    assert view.process.wait(60) == 0
+    assert view.attributes() == before

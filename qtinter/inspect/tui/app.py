@@ -55,7 +55,10 @@ class InspectApp(App[int]):
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "qtinter-inspect"
-    BINDINGS = [Binding("ctrl+c", "quit", show=False, priority=True, system=True)]
+    BINDINGS = [
+        Binding("ctrl+c", "quit", show=False, priority=True, system=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True, system=True),
+    ]
     CSS = f"""
     Screen {{ background: {GROUND}; layout: vertical; }}
     Scrolled {{
