@@ -12,7 +12,7 @@ from qtinter.inspect import _tables
 from qtinter.inspect.gui import trees
 from qtinter.inspect.gui.application import GONE, LIVE, Application
 from qtinter.inspect.gui.columns import TABLES
-from qtinter.inspect.gui.describe import durations
+from qtinter.inspect.gui.describe import durations, tooltip
 from qtinter.inspect.gui.search import Search
 from qtinter.inspect.model import OBJECT, SLOT, TASK, TIMER, WAIT, Process
 
@@ -676,3 +676,15 @@ def test_ticks_are_round():
     assert tick_text(1_500_000_000, 100_000_000) == "1.5 s"
     assert tick_text(61_250_000_000, 50_000_000) == "1:01.25"
     assert tick_text(-2_000_000_000, 1_000_000_000) == "-2 s"
+
+
+@pytest.mark.parametrize("text", ["plain & simple", "f.<locals>.g", "<b>\n<img src=x>"])
+def test_tooltips_show_names_as_they_are(text):
+    """Qt takes what looks like it for HTML."""
+    from qtinter.inspect.gui.qt import QtGui
+
+    shown = tooltip(text)
+    assert shown.startswith("<span>") == ("<" in text)
+    if shown != text:
+        shown = QtGui.QTextDocumentFragment.fromHtml(shown).toPlainText()
+    assert shown == text

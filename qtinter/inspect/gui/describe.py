@@ -21,6 +21,13 @@ _WAITING = 3, 4  # states of a task
 Facts = Iterable["tuple[str, str]"]
 
 
+def tooltip(text: str) -> str:
+    """A text for a tooltip.  Qt takes a name such as ``f.<locals>.g`` for HTML."""
+    if "<" not in text:
+        return text
+    return f"<span>{escape(text)}</span>".replace("\n", "<br>")
+
+
 def of_ref(app: Application, ref: int) -> str:
     """Everything about an entity."""
     kind, ident = ref >> 56, ref & (1 << 56) - 1

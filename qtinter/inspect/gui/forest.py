@@ -10,6 +10,7 @@ from ..model import TASK
 from . import trees
 from .application import Application, Changes
 from .columns import seconds, task_state, wait_text
+from .describe import tooltip
 from .qt import Qt, QtCore
 from .tables import ID_ROLE
 from .trees import Key
@@ -245,8 +246,10 @@ class Forest(QtCore.QAbstractItemModel):
         node: _Node = index.internalPointer()
         if role == ID_ROLE:
             return node.key
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+        if role == Qt.ItemDataRole.DisplayRole:
             return self._text(node, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return tooltip(self._text(node, index.column()) or "") or None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(index.column())
         process = self.application.process

@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator
 from ..model import TASK
 from .application import Application, Changes
 from .columns import LINT, Column, Table, is_over, task_state
+from .describe import tooltip
 from .qt import Qt, QtCore
 
 ID_ROLE = Qt.ItemDataRole.UserRole
@@ -253,7 +254,10 @@ class RowTable(QtCore.QAbstractTableModel):
             Qt.ItemDataRole.ToolTipRole,
             Qt.ItemDataRole.AccessibleTextRole,
         ):
-            return column.text(application, item).replace("\n", " ") or None
+            text = column.text(application, item).replace("\n", " ")
+            if role == Qt.ItemDataRole.ToolTipRole:
+                text = tooltip(text)
+            return text or None
         if role == Qt.ItemDataRole.DecorationRole:
             if self.table.kind == TASK and index.column() == 1:
                 return self.icons.get(task_state(item))

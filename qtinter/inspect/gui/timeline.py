@@ -13,6 +13,7 @@ from . import theme as themes
 from . import trees
 from .application import LIVE, Application, Changes
 from .columns import seconds
+from .describe import tooltip
 from .paint import LaneRow, Painting
 from .qt import Qt, QtCore, QtGui, QtWidgets, Signal
 
@@ -434,7 +435,7 @@ class Timeline(QtWidgets.QAbstractScrollArea):
         if event.type() == QtCore.QEvent.Type.ToolTip:
             text = self.describe(QtCore.QPointF(event.pos()))
             if text:
-                QtWidgets.QToolTip.showText(event.globalPos(), text, self)
+                QtWidgets.QToolTip.showText(event.globalPos(), tooltip(text), self)
             else:
                 QtWidgets.QToolTip.hideText()
             return True

@@ -15,6 +15,7 @@ from . import theme as themes
 from .actions import Actions
 from .application import CRASH, GONE, LIVE, RECORDING, Application
 from .columns import LINT, STALL, TABLES, process_title
+from .describe import tooltip
 from .details import Details
 from .export import export
 from .files import open_file
@@ -392,7 +393,7 @@ class Window(QtWidgets.QMainWindow):
             text = f"{application.name}\n{about}"
             if item.text() != text:
                 item.setText(text)
-                item.setToolTip(application.path or text)
+                item.setToolTip(tooltip(application.path or text))
             sign = {LIVE: "live", GONE: "dead"}.get(application.kind, "file")
             if application.cut_off:
                 sign = "waiting"
@@ -576,7 +577,7 @@ class Window(QtWidgets.QMainWindow):
         try:
             self.search = Search(text)
         except ValueError as exc:
-            self.line.setToolTip(str(exc))
+            self.line.setToolTip(tooltip(str(exc)))
             self.line.setStyleSheet(f"border: 1px solid {self.theme.bad.name()};")
             self.statusBar().showMessage(str(exc), 8000)
             return
