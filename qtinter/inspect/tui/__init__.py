@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .source import Source
 
 
+CANCEL_SECONDS = 0.5
+
+
 def run(options: Any) -> int:
     """Show what runs, until the user leaves; returns the exit code.
 
@@ -75,8 +78,11 @@ async def _run(scene: Scene) -> int:
             result = await app_class(scene, taken).run_async()
             return int(result or 0)
     finally:
-        taking.cancel()
-        await asyncio.wait([taking])
+        # More than once: who closes a connection just then takes a cancellation for
+        # that of its own tasks, and would connect again.
+        while not taking.done():
+            taking.cancel()
+            await asyncio.wait([taking], timeout=CANCEL_SECONDS)
 
 
 def _import_app() -> type[InspectApp]:
