@@ -420,7 +420,7 @@ class QiBaseEventLoop(_core.Loop, asyncio.BaseEventLoop):
         ):
             # asyncio imports it lazily, which does not work beside PySide6 6.11: its
             # hook into import leaves attributes of modules unresolved.
-            from concurrent.futures import ThreadPoolExecutor
+            from concurrent.futures.thread import ThreadPoolExecutor
 
             self._default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
         future = super().run_in_executor(executor, func, *args)
