@@ -186,6 +186,7 @@ def test_a_multisignal_connected_to_something_else(emitter):
         multisignal({emitter.one: 1}).connect(5)
 
 
+@pytest.mark.usefixtures("sender_is_missed")
 def test_the_end_of_all_senders_names_the_signals(run_qt, qt, name_of_one):
     message = rf"multisignal\({name_of_one}\) was waited"
 
