@@ -16,7 +16,6 @@ import asyncio
 import atexit
 import contextlib
 import os
-import platform
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -116,7 +115,7 @@ def enable(
             "ring": ring,
             "connect": int(connect),
             "qtinter": __version__,
-            "python": platform.python_version(),
+            "python": sys.version.split()[0],
             "binding": binding,
             "qt": qt,
             "lints": wanted,

@@ -23,8 +23,6 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ._tables import LINTS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,7 +30,7 @@ SEVERITIES = ("E", "W", "I")
 
 _MAX_TEXT = 2047  # bytes of PROCESS.lints that the core keeps
 _MAX_NUMBER = 999_999_999
-_COMMENT = re.compile(r"#\s*qtinter:\s*ignore(?:\[([^\]]*)\])?")
+_COMMENT = r"#\s*qtinter:\s*ignore(?:\[([^\]]*)\])?"
 _HEAD_LINES = 30  # of decorators, until the def
 
 # Arguments by which a slot answers: afterwards they are not looked at any more.
@@ -121,6 +119,8 @@ def _table_of(path: str) -> Mapping[str, Any]:
 
 
 def _line(place: str, ident: str, value: Any) -> str:
+    from ._tables import LINTS  # not before something is said: it takes milliseconds
+
     if ident not in LINTS:
         raise ValueError(f"{place}: there is no finding {ident!r}; see docs/lints.md")
     _, after, limit, _ = LINTS[ident]
@@ -169,11 +169,15 @@ def _ignored_at(
 ) -> str:
     found: list[str] = []
     for line in _lines_of(made_at, defined_at):
-        match = _COMMENT.search(line)
+        match = re.search(_COMMENT, line)
         if match is not None:
             if match[1] is None:
                 return "*"
             found += [word.strip() for word in match[1].split(",")]
+    if not found:
+        return ""
+    from ._tables import LINTS
+
     return ",".join(sorted({ident for ident in found if ident in LINTS}))
 
 
