@@ -588,6 +588,18 @@ inspect_record(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* inspect_mark(name): of no loop; nothing happens while inspection is off */
+static PyObject *
+inspect_mark(PyObject *module, PyObject *name)
+{
+    struct qi_probe *p = qi_inspector_state(module)->probe;
+
+    if (p != NULL) {
+        qi_probe_note(p, qi_probe_now(), QI_EV_MARK, 0, qi_name_text(p, name), 0, 0);
+    }
+    Py_RETURN_NONE;
+}
+
 /*********** names, objects, causes ***********/
 
 static PyObject *
@@ -820,6 +832,7 @@ PyMethodDef qi_inspector_functions[] = {
     {"inspect_row_set", inspect_row_set, METH_VARARGS, NULL},
     {"inspect_row_retire", inspect_row_retire, METH_VARARGS, NULL},
     {"inspect_record", inspect_record, METH_VARARGS, NULL},
+    {"inspect_mark", inspect_mark, METH_O, NULL},
     {"inspect_text", inspect_text, METH_O, NULL},
     {"inspect_code", inspect_code, METH_O, NULL},
     {"inspect_known", inspect_known, METH_VARARGS, NULL},

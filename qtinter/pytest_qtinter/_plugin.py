@@ -21,7 +21,6 @@ import pytest
 from qtinter import _core, inspect
 
 from . import MODES, option
-from ._folders import slug
 
 # What reads and judges recordings is imported when there is one to be read: most
 # suites never need it.
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("qtrace", "perfetto", "html", "chrome", "jsonl", "csv")
 SEVERITIES = ("E", "W", "none")
-_MARK = 90  # of proto/records.def
 _RECORD_BYTES = 32
 _STACK_LINES = 12
 CHILDREN = "children"  # of the folder for segments
@@ -72,6 +70,11 @@ class Settings:
             self.limits = _checks.limits_of(limits)
         self.timeout_dump: bool = option(config, "qtrace_timeout_dump")
         self.update: bool = option(config, "qtrace_update")
+
+    def demand(self) -> bool:
+        """Whether something is demanded of tests without a mark."""
+        compares = self.baseline and self.limits
+        return bool(self.budget or self.fail != "none" or compares)
 
 
 def _level(value: Any) -> int:
@@ -235,12 +238,14 @@ class Plugin:
         self.error = ""
         self._marks = Marks()
         self._checker: Optional[Checker] = None  # from the first demand on
+        self._demands = False  # of all tests
         self._ours = False  # it was we who have enabled inspection
         self._ends_after = 0.0  # seconds; by pytest-timeout
         self._ends_at = 0.0
         self._stack: Optional[io.FileIO] = None
         try:
             self.settings = Settings(entry.config)
+            self._demands = self.settings.demand()
         except ValueError as exc:
             self.error = str(exc)
         # Where programs that tests start are recorded; qtinter.trace._child reads it.
@@ -268,8 +273,9 @@ class Plugin:
             )
         if self.test is not None and self.test.item is item and not self.test.called:
             return  # begun when qtinter was imported
+        marks = self._marks.of(item)
         try:
-            test = Test(item, self.settings, self._marks.of(item))
+            test = Test(item, self.settings, marks)
         except ValueError as exc:
             raise pytest.UsageError(f"{item.nodeid}: {exc}") from None
         self.test = None
@@ -278,8 +284,9 @@ class Plugin:
         wanted = test.mode != "off" or "looptrace" in getattr(item, "fixturenames", ())
         if wanted and self._enable(test):
             self.test = test
-            self._demand(test)
-            _mark("test setup")
+            if marks or self._demands:
+                self._demand(test)
+            _core.inspect_mark("test setup")
             if self.settings.timeout_dump:
                 self._arm(item)
                 self._start_timer(test)
@@ -313,39 +320,36 @@ class Plugin:
     # need to be are wrappers, which cost twice as much.
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+    def pytest_runtest_teardown(self) -> None:
         if self.test is not None:
-            _mark("test teardown")
+            _core.inspect_mark("test teardown")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
+        self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         test = self.test
-        if test is None:
-            return report
-        if call.excinfo is not None or call.when == "teardown":
-            self._reported(test, report, call)
-        elif call.when == "setup":
-            test.called = time.monotonic_ns()
-            _mark("test call")
-        elif report.failed:  # by the report of another plugin
-            self._reported(test, report, call)
+        if test is not None:
+            if report.outcome == "failed":  # perhaps by another plugin
+                self._failed(test, report, call)
+            if call.when == "setup":
+                if report.outcome == "passed":
+                    test.called = time.monotonic_ns()
+                    _core.inspect_mark("test call")
+            elif call.when == "teardown":
+                self._finish(test, report)
         return report
 
-    def _reported(
+    def _failed(
         self, test: Test, report: pytest.TestReport, call: pytest.CallInfo[None]
     ) -> None:
-        if report.failed:
-            test.failed = True
-            if call.excinfo is not None and call.excinfo.value is test.raised:
-                # The message is what counts, and not where the plugin raised it.
-                report.longrepr = call.excinfo.getrepr(style="value")
-            if test.mode != "off":
-                self._add_section(test, report)
-        if report.when == "teardown":
-            self._finish(test, report)
+        test.failed = True
+        if call.excinfo is not None and call.excinfo.value is test.raised:
+            # The message is what counts, and not where the plugin raised it.
+            report.longrepr = call.excinfo.getrepr(style="value")
+        if test.mode != "off":
+            self._add_section(test, report)
 
     # --- demands
 
@@ -381,6 +385,8 @@ class Plugin:
                 budgeted = trace.with_gaps() if test.allow_gaps else trace
                 _checks.check_budget(budgeted, test.budget, where)
             if settings.baseline and settings.limits:
+                from ._folders import slug
+
                 name = slug(test.item.nodeid)
                 baseline = os.path.join(settings.baseline, name)
                 _checks.check_changes(trace, baseline, settings.limits, where)
@@ -461,6 +467,14 @@ class Plugin:
 
     def _finish(self, test: Test, report: pytest.TestReport) -> None:
         """Decides whether a test is kept; its teardown is over."""
+        if (
+            test.mode == "retain-on-failure"
+            and not test.failed
+            and not test.folder
+            and self._stack is None
+        ):
+            self._end(test)  # as most do
+            return
         try:
             if self._is_kept(test):
                 self._keep(test)
@@ -629,11 +643,6 @@ class Checker:
             if test.raised is not None:
                 raise test.raised
         return result
-
-
-def _mark(name: str) -> None:
-    if _core.inspect_is_open():  # the test may have switched it off
-        _core.inspect_record(_MARK, None, _core.inspect_text(name), 0, 0)
 
 
 def _link_in_html(test: Test, report: Any) -> None:
