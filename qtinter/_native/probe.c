@@ -221,7 +221,7 @@ retire_all_of(struct qi_probe *p, unsigned number)
 {
     size_t i = 0;
 
-    while (i < p->known.capacity) {
+    while (p->known.len > 0 && i < p->known.capacity) {
         struct qi_known *known = &p->known.entries[i];
         if (known->object == NULL || (number != 0 && loop_of(p, known) != number)) {
             i++;

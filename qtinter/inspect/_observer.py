@@ -19,7 +19,6 @@ from .. import _core, _probe
 from .._slots import _is_qobject
 from .._tasks import coroutine_of
 from . import _lints
-from ._senders import sender_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +40,6 @@ ENDED_FIRED, ENDED_CANCELLED, ENDED_SENDER_GONE, ENDED_CLOSED = range(4)
 
 _now = time.monotonic_ns
 
-_logger = logging.getLogger("qtinter.inspect")
-
 
 def _harmless(method: Any) -> Any:
     """A method whose failure ends the observation, and not what is observed.
@@ -63,7 +60,8 @@ def _harmless(method: Any) -> Any:
             observer.on = False
             if _probe.active is observer:
                 _probe.active = None
-            _logger.warning(
+            # Not before it is needed: pytest goes through all loggers in each test.
+            logging.getLogger("qtinter.inspect").warning(
                 "asyncslots and waits are not shown any more", exc_info=True
             )
             return None
@@ -354,6 +352,8 @@ class Observer:
             name = _signal_name(signal)
             form = FORMS.index(user)
             if sender is None:
+                from ._senders import sender_of
+
                 sender = sender_of(signal)
         kind, current = _core.inspect_current(loop)
         text, owner = _core.inspect_text(name), self.object_id(sender)

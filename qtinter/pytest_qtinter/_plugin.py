@@ -37,6 +37,15 @@ _STACK_LINES = 12
 CHILDREN = "children"  # of the folder for segments
 _CLEAN = ("tasks", "slots", "waits", "timers", "exceptions", "ignore", "allow_gaps")
 
+# What each test calls: globals are found a good deal faster than what a module has.
+# Some systems have no inspection; there none of them is called.
+_now = time.monotonic_ns
+_access, _F_OK = os.access, os.F_OK
+_mark: Any = getattr(_core, "inspect_mark", None)
+_is_open: Any = getattr(_core, "inspect_is_open", None)
+_level_now: Any = getattr(_core, "inspect_level", None)
+_segment_path: Any = getattr(_core, "inspect_segment_path", None)
+
 
 class Settings:
     """What options and ini say.
@@ -109,27 +118,29 @@ def _records(text: str) -> int:
 
 
 class Test:
-    """One run of one test.
+    """One run of one test; made for each, so it has slots, which are the fastest."""
 
-    What most tests do not change is an attribute of the class: this is made for each.
-    """
-
-    called = 0  # ns; when its call phase began
-    segment = ""
-    failed = False
-    raised: Optional[BaseException] = None  # by us
-    folder = ""
-    texts: Optional[Tuple[str, str]] = None  # of when it failed first
-    clean: Optional[Dict[str, Any]] = None
-    allow_gaps = False
-    timer: Optional[threading.Timer] = None
-    is_checked = False  # there are demands on it
+    __slots__ = (
+        "allow_gaps", "began", "budget", "called", "clean", "fail", "failed", "folder",
+        "ignore", "is_checked", "item", "level", "mode", "problems", "raised",
+        "segment", "texts", "timer",
+    )  # fmt: skip
 
     def __init__(
         self, item: pytest.Item, settings: Settings, marks: List[pytest.Mark]
     ) -> None:
         self.item = item
-        self.began = time.monotonic_ns()
+        self.began: int = _now()
+        self.called = 0  # ns; when its call phase began
+        self.segment = ""
+        self.failed = False
+        self.raised: Optional[BaseException] = None  # by us
+        self.folder = ""
+        self.texts: Optional[Tuple[str, str]] = None  # of when it failed first
+        self.clean: Optional[Dict[str, Any]] = None
+        self.allow_gaps = False
+        self.timer: Optional[threading.Timer] = None
+        self.is_checked = False  # there are demands on it
         self.problems: List[str] = []
         self.mode = settings.mode
         self.level = settings.level
@@ -286,7 +297,7 @@ class Plugin:
             self.test = test
             if marks or self._demands:
                 self._demand(test)
-            _core.inspect_mark("test setup")
+            _mark("test setup")
             if self.settings.timeout_dump:
                 self._arm(item)
                 self._start_timer(test)
@@ -296,7 +307,7 @@ class Plugin:
             # Not before there is a test: the workers of xdist are no programs of one.
             self._children = os.path.join(self.entry.staging_folder(), CHILDREN)
             os.environ["QTINTER_TRACE_DIR"] = self._children
-        if not _core.inspect_is_open():
+        if not _is_open():
             try:
                 # A worker's is where the process that started it finds it.
                 inspect.enable(
@@ -309,9 +320,9 @@ class Plugin:
                 self.entry.trouble = str(exc)  # no reason for a test to fail
                 return False
             self._ours = True
-        elif self._ours and _core.inspect_level() != test.level:
+        elif self._ours and _level_now() != test.level:
             inspect.enable(level=test.level)
-        test.segment = _core.inspect_segment_path()
+        test.segment = _segment_path()
         return True
 
     # --- its phases
@@ -322,7 +333,7 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
         if self.test is not None:
-            _core.inspect_mark("test teardown")
+            _mark("test teardown")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -335,8 +346,8 @@ class Plugin:
                 self._failed(test, report, call)
             if call.when == "setup":
                 if report.outcome == "passed":
-                    test.called = time.monotonic_ns()
-                    _core.inspect_mark("test call")
+                    test.called = _now()
+                    _mark("test call")
             elif call.when == "teardown":
                 self._finish(test, report)
         return report
@@ -494,7 +505,7 @@ class Plugin:
         self.test = None
         if test.timer is not None:
             test.timer.cancel()
-        if os.access(self._children, os.F_OK):
+        if _access(self._children, _F_OK):
             from . import _kept
 
             _kept.remove_children(self._children)
