@@ -151,6 +151,11 @@ def qtinter_imported() -> None:
 class Entry:
     """Waits for qtinter to be imported; keeps what all processes of a suite share."""
 
+    __slots__ = (
+        "_outer", "_own_staging", "config", "item", "kept", "plugin", "records",
+        "session_name", "staging", "trouble", "worker",
+    )  # fmt: skip
+
     current: Entry | None = None
 
     def __init__(self, config: pytest.Config) -> None:

@@ -241,7 +241,16 @@ class Marks:
 
 
 class Plugin:
-    """The hooks that see tests, while qtinter is there."""
+    """The hooks that see tests, while qtinter is there.
+
+    It has slots: pluggy's dir() gives a plugin a dictionary, in which Python 3.11 finds
+    nothing at the first go any more.
+    """
+
+    __slots__ = (
+        "_checker", "_children", "_demands", "_ends_after", "_ends_at", "_marks",
+        "_ours", "_stack", "entry", "error", "settings", "test",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
