@@ -93,8 +93,9 @@ class Relay:
     slot = taking_all(_call_slot)
 
     def end(self) -> None:
-        """Lets go of what it calls: the receiver is gone."""
+        """Lets go of what it calls, and of the receiver, which is going."""
         self.run = _nothing
+        self._held = None  # a collector finds it unreachable only without this
 
     def wrapper(self, name: str = "slot") -> Callable[..., Any]:
         """Returns the bound method to connect; holding it holds the receiver."""
