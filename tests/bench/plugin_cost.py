@@ -81,6 +81,7 @@ def cpu_of(folder, options):
         QTINTER_RUNTIME_DIR=folder,
         QT_QPA_PLATFORM="offscreen",
     )
+    environment.setdefault("QTINTERBINDING", "PyQt6")
     # As anybody's: the modules are compiled once, and not in each run.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
