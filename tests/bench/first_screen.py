@@ -194,7 +194,10 @@ def main():
             stdout=subprocess.PIPE,
         )
         assert application.stdout.readline() == b"ready\n", "the application ended"
-        time.sleep(2)  # until the daemon has it
+        shown = [os.path.join(HERE, "qtinter-inspect"), "why", "3"]
+        end = time.monotonic() + PATIENCE
+        while subprocess.run(shown, capture_output=True).returncode != 0:
+            assert time.monotonic() < end, "the daemon does not show the application"
         count() if options.instructions else measure(options.rounds)
 
 

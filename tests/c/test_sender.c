@@ -112,6 +112,18 @@ another_major_is_refused_and_another_minor_is_not(void)
 }
 
 static void
+refuse_as_full(void)
+{
+    struct qi_encoder *e = fake_begin(&daemon_, QI_MSG_REFUSE, 1, 4);
+
+    qi_encode_uint_field(e, QI_KEY_REFUSE_code, QI_REFUSED_FULL);
+    qi_encode_text_field(e, QI_KEY_REFUSE_text, "full");
+    qi_encode_uint_field(e, QI_KEY_REFUSE_major, 1);
+    qi_encode_uint_field(e, QI_KEY_REFUSE_minor, 0);
+    fake_end(&daemon_);
+}
+
+static void
 a_daemon_that_refuses_is_left_alone(void)
 {
     qi_client *c;
@@ -119,12 +131,7 @@ a_daemon_that_refuses_is_left_alone(void)
     fake_listen(&daemon_);
     c = open_client(0, 0, &quick);
     fake_accept_auth(&daemon_);
-    struct qi_encoder *e = fake_begin(&daemon_, QI_MSG_REFUSE, 1, 4);
-    qi_encode_uint_field(e, QI_KEY_REFUSE_code, QI_REFUSED_FULL);
-    qi_encode_text_field(e, QI_KEY_REFUSE_text, "full");
-    qi_encode_uint_field(e, QI_KEY_REFUSE_major, 1);
-    qi_encode_uint_field(e, QI_KEY_REFUSE_minor, 0);
-    fake_end(&daemon_);
+    refuse_as_full();
     CHECK_INT(fake_next(&daemon_), 0);
     wait_for_state(c, "refused");
     done(c);
@@ -146,12 +153,7 @@ a_daemon_that_is_full_is_asked_less_and_less_often(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &begin);
     for (int i = 0; i < 5; i++) {
         fake_accept(&daemon_);
-        struct qi_encoder *e = fake_begin(&daemon_, QI_MSG_REFUSE, 1, 4);
-        qi_encode_uint_field(e, QI_KEY_REFUSE_code, QI_REFUSED_FULL);
-        qi_encode_text_field(e, QI_KEY_REFUSE_text, "full");
-        qi_encode_uint_field(e, QI_KEY_REFUSE_major, 1);
-        qi_encode_uint_field(e, QI_KEY_REFUSE_minor, 0);
-        fake_end(&daemon_);
+        refuse_as_full();
         while (fake_next(&daemon_)) {
             ;
         }

@@ -244,6 +244,26 @@ def known(run):
 
 
 @pytest.fixture
+def path(tmp_path):
+    """Where a recording of the test goes."""
+    return tmp_path / "a.qtrace"
+
+
+@pytest.fixture
+def ask(run):
+    """Sends a request in the role control, or another one; returns its value."""
+
+    async def request(role, name, **fields):
+        async with feed_module.connect(role=role) as feed:
+            return await feed.request(name, **fields)
+
+    def ask(name, role="control", **fields):
+        return run(request(role, name, **fields))
+
+    return ask
+
+
+@pytest.fixture
 def show(app):
     """Runs a coroutine function with the window, on our loop in Qt's.
 

@@ -14,11 +14,6 @@ PATIENCE = 60  # seconds; only a safety net
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "a.qtrace"
-
-
-@pytest.fixture
 def victim(daemon, start_application, known):
     return known(start_application("--control"))
 

@@ -18,27 +18,8 @@ sys.path.remove(TOOLS)
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "a.qtrace"
-
-
-@pytest.fixture
 def application(daemon, start_application, known):
     return known(start_application("--control"))
-
-
-@pytest.fixture
-def ask(run):
-    """Sends a request in the role control, or another one; returns its value."""
-
-    async def request(role, name, **fields):
-        async with connect(role=role) as feed:
-            return await feed.request(name, **fields)
-
-    def ask(name, role="control", **fields):
-        return run(request(role, name, **fields))
-
-    return ask
 
 
 def start(ask, application, path, **options):

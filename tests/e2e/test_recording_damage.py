@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from qtinter import trace
-from qtinter.inspect import connect
 
 TOOLS = str(pathlib.Path(__file__).resolve().parents[1] / "tools")
 sys.path.insert(0, TOOLS)
@@ -19,22 +18,8 @@ SEED = 20261129
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "a.qtrace"
-
-
-@pytest.fixture
 def application(daemon, start_application, known):
     return known(start_application("--control"))
-
-
-@pytest.fixture
-def ask(run):
-    async def request(**fields):
-        async with connect(role="control") as feed:
-            return await feed.request("RECORD", **fields)
-
-    return lambda **fields: run(request(**fields))
 
 
 def work(application, first, last):
@@ -51,9 +36,9 @@ def work(application, first, last):
 def whole(application, ask, path):
     """A recording that ended in good order."""
     # Chunks have an eighth of the limit; it is not reached.
-    ask(pid=application.pid, path=str(path), max_bytes=1_000_000)
+    ask("RECORD", pid=application.pid, path=str(path), max_bytes=1_000_000)
     work(application, 0, 20_000)
-    assert ask(pid=application.pid)["state"] == "ended"
+    assert ask("RECORD", pid=application.pid)["state"] == "ended"
     found = Whole(path.read_bytes())
     assert len(found.chunks) >= 4
     assert min(found.chunks) == 0
@@ -63,7 +48,13 @@ def whole(application, ask, path):
 @pytest.fixture
 def ring(daemon, application, ask, path):
     """The flight of a daemon that was killed: the last chunks, and no footer."""
-    ask(pid=application.pid, path=str(path), max_bytes=100_000, trigger="stall>3600s")
+    ask(
+        "RECORD",
+        pid=application.pid,
+        path=str(path),
+        max_bytes=100_000,
+        trigger="stall>3600s",
+    )
     part = path.with_name(path.name + ".part")
     first = 0
     while not (part.exists() and _drops(part)):

@@ -88,7 +88,7 @@ class Window:
                     pytest.skip(f"Qt lacks what it needs for X: {error.strip()[:200]}")
                 pytest.fail(f"the window has ended: {error}")
             assert time.monotonic() < end, what
-            time.sleep(0.02)
+            time.sleep(0.02)  # the X server is only asked, it tells nothing
 
     def x(self, *words):
         """What xdotool prints."""

@@ -604,7 +604,7 @@ def test_stalls_and_findings_of_a_recording(tmp_path):
 
     async def blocks():
         await asyncio.sleep(0.05)
-        time.sleep(0.15)
+        time.sleep(0.15)  # the stall
 
     with inspect.record(path):
         loop = qtinter.new_event_loop()

@@ -66,6 +66,7 @@ class Page(QtWidgets.QWidget):
         return self._view
 
     def _make_view(self) -> Any:
+        """The table or the tree; each kind of page has its own."""
         raise NotImplementedError
 
     def showEvent(self, event: Any) -> None:
