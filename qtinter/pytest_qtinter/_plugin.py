@@ -248,8 +248,8 @@ class Plugin:
     """
 
     __slots__ = (
-        "_checker", "_children", "_demands", "_ends_after", "_ends_at", "_marks",
-        "_ours", "_stack", "entry", "error", "settings", "test",
+        "_checker", "_children", "_demands", "_ends_after", "_ends_at", "_hears",
+        "_marks", "_ours", "_stack", "entry", "error", "settings", "test",
     )  # fmt: skip
 
     def __init__(self, entry: Entry) -> None:
@@ -272,8 +272,11 @@ class Plugin:
         self._children = ""
         if not hasattr(_core, "inspect_open"):
             entry.trouble = "this system has no inspection yet"
+        self._hears = Made(self) if _tells_late(entry.config) else Logged(self)
+        entry.config.pluginmanager.register(self._hears, "qtinter-hears")
 
     def close(self) -> None:
+        self.entry.config.pluginmanager.unregister(self._hears)
         if self._checker is not None:
             self.entry.config.pluginmanager.unregister(self._checker)
         if self._stack is not None:
@@ -336,40 +339,31 @@ class Plugin:
 
     # --- its phases
     #
-    # These run for each test: there are as few of them as possible, and only those that
-    # need to be are wrappers, which cost twice as much.
+    # These run for each test: there are as few of them as possible, and none of them is a
+    # wrapper, which costs four times as much.
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
         if self.test is not None:
             _mark("test teardown")
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
+    @pytest.hookimpl(tryfirst=True)  # as pytest_runtest_logreport, see Logged
+    def reported(self, report: pytest.TestReport) -> None:
+        """A phase of the test, or a subtest of it, is over: what came of it is known."""
         test = self.test
-        if test is not None:
-            if report.outcome == "failed":  # perhaps by another plugin
-                self._failed(test, report, call)
-            if call.when == "setup":
-                if report.outcome == "passed":
-                    test.called = _now()
-                    _mark("test call")
-            elif call.when == "teardown":
-                self._finish(test, report)
-        return report
-
-    def _failed(
-        self, test: Test, report: pytest.TestReport, call: pytest.CallInfo[None]
-    ) -> None:
-        test.failed = True
-        if call.excinfo is not None and call.excinfo.value is test.raised:
-            # The message is what counts, and not where the plugin raised it.
-            report.longrepr = call.excinfo.getrepr(style="value")
-        if test.mode != "off":
-            self._add_section(test, report)
+        if test is None:
+            return
+        if report.outcome == "failed":  # perhaps by another plugin
+            test.failed = True
+            if test.mode != "off":
+                self._add_section(test, report)
+        when = report.when
+        if when == "setup":
+            if report.outcome == "passed":
+                test.called = _now()
+                _mark("test call")
+        elif when == "teardown":
+            self._finish(test, report)
 
     # --- demands
 
@@ -663,6 +657,61 @@ class Checker:
             if test.raised is not None:
                 raise test.raised
         return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        test = self._plugin.test
+        if (
+            test is not None
+            and call.excinfo is not None
+            and call.excinfo.value is test.raised
+        ):
+            # The message is what counts, and not where the plugin raised it.
+            report.longrepr = call.excinfo.getrepr(style="value")
+        return report
+
+
+class Logged:
+    """Hears of each phase when pytest tells all plugins, which is right after it.
+
+    A report has its final outcome by then, and nobody has looked at it yet.
+    """
+
+    __slots__ = ("pytest_runtest_logreport",)
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.pytest_runtest_logreport = plugin.reported
+
+
+class Made:
+    """Hears of each phase as soon as there is a report of it.
+
+    For protocols that tell the plugins only when the whole test has been run, such as
+    that of pytest-rerunfailures: its state would be gone.
+    """
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self,
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._plugin.reported(report)
+        return report
+
+
+def _tells_late(config: pytest.Config) -> bool:
+    """Whether tests are run in another way than pytest's own."""
+    return any(
+        not getattr(implementation.plugin, "__name__", "").startswith("_pytest.")
+        and not (implementation.hookwrapper or implementation.wrapper)
+        for implementation in config.hook.pytest_runtest_protocol.get_hookimpls()
+    )
 
 
 def _link_in_html(test: Test, report: Any) -> None:

@@ -10,6 +10,7 @@ nothing else: the median of the rounds, and the best of them.
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -86,17 +87,12 @@ def cpu_of(folder, options):
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += [*options, "-p", "qtinter.pytest_plugin"]
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True
     )
-    after = os.times()
-    return (
-        after.children_user
-        + after.children_system
-        - before.children_user
-        - before.children_system
-    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # to the microsecond
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main():

@@ -222,6 +222,63 @@ def test_it(saving):
     assert set(suite.kept()) == {"test_it.py-test_it", "test_it.py-test_it-rerun1"}
 
 
+@pytest.mark.parametrize("reruns", [False, True])
+def test_failures_that_others_declare(suite, reruns):
+    """Of a phase that went well a report may say otherwise; its state is not lost."""
+    if reruns:
+        needs("pytest_rerunfailures")
+    suite.write(
+        "conftest.py",
+        """
+import pytest
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if call.when == "call" and item.name == "test_declared":
+        report.outcome, report.longrepr = "failed", "declared to have failed"
+""",
+    )
+    suite.tests(
+        """
+@pytest.mark.xfail(strict=True, reason="should have failed")
+def test_strict(hanging):
+    hanging.clicked.emit()
+
+def test_declared(hanging):
+    hanging.clicked.emit()
+"""
+    )
+    output = suite.run(*["--reruns=1"] * reruns, plugins=["rerunfailures"] * reruns)
+    assert "2 failed" in output
+    kept = suite.kept()
+    names = {"test_it.py-test_strict", "test_it.py-test_declared"}
+    assert names <= set(kept)
+    for name in names:
+        assert "on_hang" in (kept[name] / "await.txt").read_text("utf-8")
+        assert str(kept[name]) in output
+
+
+def test_failures_of_subtests(suite):
+    if not hasattr(pytest, "Subtests"):
+        needs("pytest_subtests")
+    suite.tests(
+        """
+def test_it(hanging, subtests):
+    hanging.clicked.emit()
+    for n in range(3):
+        with subtests.test(n=n):
+            assert n != 1
+"""
+    )
+    output = suite.run()
+    assert "Captured loop trace" in output
+    folder = suite.kept()["test_it.py-test_it"]
+    marks = ["test setup", "test call", "test teardown"]
+    assert marks_of(open_kept(folder))[-3:] == marks
+    assert "on_hang" in (folder / "await.txt").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("formats", "end"),
     [("qtrace", "test_it.py-test_it"), ("qtrace,html", "trace.html")],
