@@ -510,7 +510,7 @@ class _Slot:
             if group.tasks and self.overlap != "allow":
                 if self.overlap == "drop":
                     if observer is not None:
-                        observer.slot_refused(self, self._receiver_of(args), loop)
+                        observer.slot_refused(self, self.receiver_of(args), loop)
                     return group.tasks[-1]
                 if self.overlap == "restart":
                     group.cancel()
@@ -518,13 +518,13 @@ class _Slot:
             else:
                 coro = self._call(args)
             if observer is not None:
-                record = observer.slot_starting(self, self._receiver_of(args), args)
+                record = observer.slot_calling(self, self.receiver_of(args))
             task = self._run(coro)
         except BaseException as exc:
             return self.failed(loop, args, exc)
         finally:
-            if observer is not None:
-                observer.slot_started(record, loop, task)
+            if record is not None:
+                observer.slot_called(record, loop, task, args)
         done = getattr(task, "done", None)
         if done is not None and done():
             self.ended_at_once(task)
@@ -548,7 +548,7 @@ class _Slot:
         """An emission is only now about to call."""
         if _probe.active is not None:
             loop = _get_running_loop()
-            _probe.active.slot_delayed(self, self._receiver_of(args), loop, emitted)
+            _probe.active.slot_delayed(self, self.receiver_of(args), loop, emitted)
 
     def _handed_over(self, emitted: int, *args: Any) -> None:
         """An emission of another thread has come to the slot's own."""
@@ -568,10 +568,22 @@ class _Slot:
             task.set_name(self.name)
         return task
 
+    # --- the inspection, for slot_call.c
+
+    def observed_by(self, receiver: Any) -> Any:
+        """What the invocations for a receiver are counted in (slot_record.c), or None."""
+        observer = _probe.active
+        return None if observer is None else observer.slot_made(self, receiver)
+
+    def answer_to(self, args: tuple[Any, ...]) -> str:
+        """The class of an argument that wants an answer within the emission, or ""."""
+        observer = _probe.active
+        return "" if observer is None else observer.answer_to(args)
+
     # --- groups
 
     def _group_of(self, args: tuple[Any, ...]) -> _Group:
-        receiver = self._receiver_of(args)
+        receiver = self.receiver_of(args)
         if receiver is None:
             return self.group
         groups = relays_of(receiver)
@@ -585,7 +597,7 @@ class _Slot:
                 self._cancel_with(self.cancel_with, group)
         return group
 
-    def _receiver_of(self, args: tuple[Any, ...]) -> Any:
+    def receiver_of(self, args: tuple[Any, ...]) -> Any:
         """Returns the object whose method is called, None for a function."""
         if self.is_method:
             return args[0]

@@ -13,6 +13,7 @@
 #include "process.h"
 #include "selector.h"
 #include "slot_call.h"
+#include "slot_record.h"
 #include "state.h"
 #include "stream.h"
 
@@ -138,6 +139,7 @@ intern_strings(qi_state *st)
     } strings[] = {
         {&st->str_acquire, "acquire"},
         {&st->str_add_done_callback, "add_done_callback"},
+        {&st->str_answer_to, "answer_to"},
         {&st->str_buffer, "_buffer"},
         {&st->str_call_at, "call_at"},
         {&st->str_callback, "_callback"},
@@ -153,12 +155,16 @@ intern_strings(qi_state *st)
         {&st->str_failed, "failed"},
         {&st->str_fatal_error, "_fatal_error"},
         {&st->str_finished, "finished"},
+        {&st->str_exception_of, "_exception"},
         {&st->str_fileno, "_fileno"},
         {&st->str_home, "home"},
         {&st->str_log_traceback, "_log_traceback"},
+        {&st->str_is_cancelled, "cancelled"},
         {&st->str_loop, "loop"},
         {&st->str_max_size, "max_size"},
         {&st->str_name, "name"},
+        {&st->str_observed_by, "observed_by"},
+        {&st->str_receiver_of, "receiver_of"},
         {&st->str_process_events, "_process_events"},
         {&st->str_protocol, "_protocol"},
         {&st->str_read_ready, "_read_ready"},
@@ -212,7 +218,8 @@ core_exec(PyObject *module)
         return -1;
     }
 #ifdef QI_WITH_INSPECT
-    if (PyModule_AddFunctions(module, qi_inspector_functions) < 0
+    if (qi_slot_record_init_types(module) < 0
+        || PyModule_AddFunctions(module, qi_inspector_functions) < 0
         || PyModule_AddFunctions(module, qi_stacks_functions) < 0
         || PyModule_AddFunctions(module, qi_segment_functions) < 0) {
         return -1;

@@ -3,13 +3,14 @@
  *
  * SlotCall holds what the wrapper of one asyncslot needs.  start(args) does what
  * qtinter/_slots.py describes for the case that nearly every emission is: a running loop
- * of ours and of this slot, no task factory, no options, nothing inspects.  Everything
- * else is left to `general`, a Python function.
+ * of ours and of this slot, no task factory, no options.  Everything else is left to
+ * `general`, a Python function.
  */
 #include "slot_call.h"
 
 #include "first_step.h"
 #include "probe.h"
+#include "slot_record.h"
 
 typedef struct {
     PyObject_HEAD
@@ -21,6 +22,9 @@ typedef struct {
     PyObject *live;     /* set of the pending tasks of all slots */
     Py_ssize_t limit;   /* of arguments; -1: none */
     int simple;         /* no option is in use */
+    PyObject *record;   /* of the inspection, as was last used; may be NULL */
+    PyTypeObject *type; /* of the first argument last seen; NULL: none yet */
+    int is_receiver;    /* it was the object whose method is called */
 } SlotCallObject;
 
 /*--- the conditions ---*/
@@ -56,11 +60,11 @@ done:
     return loop;
 }
 
-/* Of these nothing is lent, and most signals carry nothing else. */
+/* Of these, from the first on, nothing is lent, and most signals carry nothing else. */
 static int
-are_plain(PyObject *args)
+are_plain(PyObject *args, Py_ssize_t first)
 {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
+    for (Py_ssize_t i = first; i < PyTuple_GET_SIZE(args); i++) {
         PyObject *arg = PyTuple_GET_ITEM(args, i);
         if (!PyBool_Check(arg) && !PyLong_CheckExact(arg) && !PyFloat_CheckExact(arg)
             && !PyUnicode_CheckExact(arg) && !PyBytes_CheckExact(arg) && arg != Py_None) {
@@ -155,6 +159,103 @@ look_after(SlotCallObject *self, PyObject *task)
     return r == NULL ? -1 : 0;
 }
 
+/*--- the inspection ---*/
+
+#ifdef QI_WITH_INSPECT
+
+/* The object whose method is called, borrowed; NULL for a function, or with an exception. */
+static PyObject *
+receiver_of(SlotCallObject *self, PyObject *args)
+{
+    PyObject *first = PyTuple_GET_SIZE(args) > 0 ? PyTuple_GET_ITEM(args, 0) : NULL;
+
+    if (first != NULL && Py_TYPE(first) != self->type) {
+        PyObject *found = PyObject_CallMethodObjArgs(
+            self->slot, self->st->str_receiver_of, args, NULL);
+        if (found == NULL) {
+            return NULL;
+        }
+        self->is_receiver = found == first;
+        Py_XSETREF(self->type, (PyTypeObject *)Py_NewRef(Py_TYPE(first)));
+        Py_DECREF(found);
+    }
+    return first != NULL && self->is_receiver ? first : NULL;
+}
+
+/* Before an invocation: tells the inspection.  What it is counted in, or None; NULL with
+   an exception.  ret_answer: see qi_slot_record_called(), owned. */
+static PyObject *
+observing(SlotCallObject *self, PyObject *args, PyObject **ret_answer)
+{
+    PyObject *receiver = receiver_of(self, args);
+
+    if (receiver == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (!qi_slot_record_is_of(self->record, self->st, receiver)) {
+        PyObject *record = PyObject_CallMethodObjArgs(
+            self->slot, self->st->str_observed_by, receiver == NULL ? Py_None : receiver, NULL);
+        if (record == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(self->record, record);
+        if (!qi_slot_record_is_of(record, self->st, receiver)) {
+            Py_RETURN_NONE;
+        }
+    }
+    PyObject *record = Py_NewRef(self->record);
+    if (!are_plain(args, receiver != NULL)) {
+        *ret_answer =
+            PyObject_CallMethodObjArgs(self->slot, self->st->str_answer_to, args, NULL);
+        if (*ret_answer == NULL) {
+            Py_DECREF(record);
+            return NULL;
+        }
+    }
+    qi_slot_record_calling(record);
+    return record;
+}
+
+/* After the first step of its task; NULL: there is none.  An exception that is set stays,
+   one that comes of this is reported as the slot's. */
+static void
+observed(SlotCallObject *self, PyObject *record, PyObject *loop, PyObject *args,
+         PyObject *task, PyObject *answer)
+{
+    PyObject *exc = qi_take_exception();
+
+    if (qi_slot_record_called(record, loop, task == NULL ? Py_None : task, answer) < 0) {
+        PyObject *r = fail(self, loop, args);
+        Py_XDECREF(r);
+    }
+    if (exc != NULL) {
+        qi_raise_exception(exc);
+    }
+}
+
+/* Makes the task, and tells the inspection. */
+static PyObject *
+start_observed(SlotCallObject *self, PyObject *loop, PyObject *args, PyObject *coro)
+{
+    PyObject *answer = NULL;
+    PyObject *record = observing(self, args, &answer);
+    PyObject *task = NULL;
+
+    if (record != NULL) {
+        task = qi_loop_start_task((LoopObject *)loop, coro, NULL, NULL);
+        if (record != Py_None) {
+            observed(self, record, loop, args, task, answer);
+        }
+        Py_DECREF(record);
+    }
+    Py_XDECREF(answer);
+    return task;
+}
+
+#else
+#  define start_observed(self, loop, args, coro) NULL /* there is no probe */
+#endif
+
 static PyObject *
 slot_call_start(SlotCallObject *self, PyObject *args)
 {
@@ -166,18 +267,20 @@ slot_call_start(SlotCallObject *self, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "start() takes a tuple");
         return NULL;
     }
-    if (self->simple && st->probe == NULL) {
+    if (self->simple) {
         loop = own_running_loop(self);
     }
     if (loop == NULL || has_task_factory(st, loop)) {
         Py_XDECREF(loop);
         return PyObject_CallFunctionObjArgs(self->general, args, NULL);
     }
-    args = are_plain(args) ? Py_NewRef(args)
+    args = are_plain(args, 0) ? Py_NewRef(args)
                            : PyObject_CallFunctionObjArgs(self->copy, args, NULL);
     PyObject *coro = args == NULL ? NULL : call_function(self, args);
     if (coro != NULL) {
-        task = qi_loop_start_task((LoopObject *)loop, coro, NULL, NULL);
+        task = st->probe == NULL
+                   ? qi_loop_start_task((LoopObject *)loop, coro, NULL, NULL)
+                   : start_observed(self, loop, args, coro);
         Py_DECREF(coro);
     }
     if (task == NULL) {
@@ -221,6 +324,8 @@ slot_call_traverse(SlotCallObject *self, visitproc visit, void *arg)
     Py_VISIT(self->general);
     Py_VISIT(self->copy);
     Py_VISIT(self->live);
+    Py_VISIT(self->record);
+    Py_VISIT(self->type);
     return 0;
 }
 
@@ -232,6 +337,8 @@ slot_call_clear(SlotCallObject *self)
     Py_CLEAR(self->general);
     Py_CLEAR(self->copy);
     Py_CLEAR(self->live);
+    Py_CLEAR(self->record);
+    Py_CLEAR(self->type);
     return 0;
 }
 

@@ -20,6 +20,8 @@
     X(PyTypeObject *, TimerType)                                                         \
     X(PyTypeObject *, ThreadSafeType) /* NULL below Python 3.14 */                       \
     X(PyTypeObject *, SelectorType)                                                      \
+    X(PyTypeObject *, SlotCallEndType)                                                   \
+    X(PyTypeObject *, SlotRecordType)                                                    \
     X(PyTypeObject *, LoopType)                                                          \
     X(PyTypeObject *, asyncio_handle) /* asyncio.Handle */                               \
     X(PyObject *, events_globals)     /* names of asyncio.events */                      \
@@ -49,6 +51,7 @@
     X(PyObject *, context_spare)                                                         \
     X(PyObject *, str_acquire)                                                           \
     X(PyObject *, str_add_done_callback)                                                 \
+    X(PyObject *, str_answer_to)                                                         \
     X(PyObject *, str_buffer)                                                            \
     X(PyObject *, str_call_at)                                                           \
     X(PyObject *, str_callback)                                                          \
@@ -64,12 +67,16 @@
     X(PyObject *, str_failed)                                                            \
     X(PyObject *, str_fatal_error)                                                       \
     X(PyObject *, str_finished)                                                          \
+    X(PyObject *, str_exception_of)                                                      \
     X(PyObject *, str_fileno)                                                            \
     X(PyObject *, str_home)                                                              \
     X(PyObject *, str_log_traceback)                                                     \
+    X(PyObject *, str_is_cancelled)                                                      \
     X(PyObject *, str_loop)                                                              \
     X(PyObject *, str_max_size)                                                          \
     X(PyObject *, str_name)                                                              \
+    X(PyObject *, str_observed_by)                                                       \
+    X(PyObject *, str_receiver_of)                                                       \
     X(PyObject *, str_process_events)                                                    \
     X(PyObject *, str_protocol)                                                          \
     X(PyObject *, str_read_ready)                                                        \

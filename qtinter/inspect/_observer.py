@@ -69,29 +69,6 @@ def _harmless(method: Any) -> Any:
     return guarded
 
 
-class SlotRecord:
-    """What is counted of one asyncslot and one receiver."""
-
-    __slots__ = (
-        "calls", "id", "key", "links", "live", "max", "overlap", "receiver", "refused",
-        "row", "started", "total", "wants_answer",
-    )  # fmt: skip
-
-    def __init__(
-        self, key: tuple[int, int], row: int, ident: int, receiver: int
-    ) -> None:
-        self.key = key
-        self.receiver = receiver
-        self.row = row
-        self.id = ident
-        self.calls = self.live = self.overlap = self.refused = 0
-        self.total = self.max = 0
-        self.wants_answer = ""  # of the invocation that is being started
-        # By id(task), while it is pending: when it was started, and its id.
-        self.started: dict[int, tuple[int, int]] = {}
-        self.links: list[Any] = []  # weak references that tell of the end
-
-
 class WaitRecord:
     """A signal wait in force."""
 
@@ -179,7 +156,7 @@ class Observer:
     def __init__(self) -> None:
         self.on = True
         # By slot and receiver: a slot is a method of many objects.
-        self._slots: dict[tuple[int, int], SlotRecord] = {}
+        self._slots: dict[tuple[int, int], _core.SlotRecord] = {}
         self._waits: dict[int, WaitRecord] = {}
         self._objects: dict[int, tuple[int, int]] = {}  # address -> (row, id)
         self._users: dict[int, int] = {}  # id of an object -> waits and slots of it
@@ -192,7 +169,7 @@ class Observer:
         self.on = False
         for record in self._slots.values():
             record.links.clear()
-            _core.inspect_row_retire(SLOT, record.row)
+            record.retire()
         for wait in list(self._waits.values()):
             _core.inspect_row_retire(WAIT, wait.row)
         for row, _ in self._objects.values():
@@ -209,7 +186,7 @@ class Observer:
     # --- asyncslots
 
     @_harmless
-    def slot_made(self, slot: Any, receiver: Any = None) -> SlotRecord | None:
+    def slot_made(self, slot: Any, receiver: Any = None) -> _core.SlotRecord | None:
         """Returns the record of a slot for a receiver, made if there is none."""
         key = (id(slot), 0 if receiver is None else id(receiver))
         record = self._slots.get(key)
@@ -232,7 +209,8 @@ class Observer:
         )
         if made is None:
             return None  # no room
-        record = self._slots[key] = SlotRecord(key, *made, owner)
+        record = _core.SlotRecord(*made, owner, receiver)
+        self._slots[key] = record
         self._use(owner)
         _core.inspect_record(SLOT_REGISTERED, home, code, record.id, owner)
         for obj in (slot, receiver):
@@ -254,58 +232,40 @@ class Observer:
     def _slot_gone(self, key: tuple[int, int]) -> None:
         record = self._slots.pop(key, None)
         if record is not None:
-            _core.inspect_row_retire(SLOT, record.row)
+            record.retire()
             _core.inspect_record(SLOT_GONE, None, 0, record.id, 0)
-            record.row = -1
             self._use_no_more(record.receiver)
 
     @_harmless
-    def slot_starting(self, slot: Any, receiver: Any, args: tuple[Any, ...]) -> Any:
-        """An emission is about to start an invocation: the cause of its task."""
-        record = self.slot_made(slot, receiver)
+    def slot_calling(self, slot: Any, receiver: Any) -> _core.SlotRecord | None:
+        """An emission is about to start an invocation: the cause of its task.
+
+        This and :meth:`slot_called` are for slots with options; without, slot_call.c
+        uses the record itself.
+        """
+        record: _core.SlotRecord | None = self.slot_made(slot, receiver)
         if record is not None:
-            record.wants_answer = _lints.class_that_wants_answer(args)
-            _core.inspect_cause(SLOT, record.id)
+            record.calling()
         return record
 
     @_harmless
-    def slot_started(self, record: SlotRecord | None, loop: Any, task: Any) -> None:
+    def slot_called(
+        self, record: _core.SlotRecord, loop: Any, task: Any, args: tuple[Any, ...]
+    ) -> None:
         """The invocation has a task, whose first step has run; None: it has none."""
-        ident = _core.inspect_cause(0, 0)
-        if record is None or record.row < 0 or task is None:
-            return
-        now = _now()
-        record.calls += 1
-        done = getattr(task, "done", None)
-        if done is None or not hasattr(task, "add_done_callback"):
-            pending = False  # what a runner of the user's own returned
-        else:
-            pending = not done()
-        if pending and isinstance(loop, _core.Loop):
-            found = _core.inspect_task(loop, task)
-            ident = ident if found is None else found[1]
-        record.live += pending
-        record.overlap = max(record.overlap, record.live, 1)
-        _core.inspect_record(SLOT_CALLED, loop, 0, ident, record.id)
-        if pending and record.wants_answer:
-            text = _core.inspect_text(record.wants_answer)
-            _core.inspect_row_set(SLOT, record.row, {"answer": text})
-        if pending:
-            record.started[id(task)] = (now, ident)
-            task.add_done_callback(_Ended(self, record, loop))
-        else:
-            _core.inspect_record(SLOT_ENDED, loop, _state_of(task), ident, record.id)
-        self._show_slot(record, now)
+        record.called(loop, task, _lints.class_that_wants_answer(args))
+
+    @_harmless
+    def answer_to(self, args: tuple[Any, ...]) -> str:
+        """The class of an argument that wants an answer within the emission, or ""."""
+        return _lints.class_that_wants_answer(args)
 
     @_harmless
     def slot_refused(self, slot: Any, receiver: Any, loop: Any) -> None:
         """An emission started nothing: overlap="drop"."""
         record = self.slot_made(slot, receiver)
         if record is not None:
-            record.refused += 1
-            _core.inspect_row_set(SLOT, record.row, {"refused": record.refused})
-            policy = OVERLAPS.index(slot.overlap)
-            _core.inspect_record(SLOT_REFUSED, loop, policy, record.id, 0)
+            record.refused(loop, OVERLAPS.index(slot.overlap))
 
     @_harmless
     def slot_delayed(self, slot: Any, receiver: Any, loop: Any, emitted: int) -> None:
@@ -314,31 +274,6 @@ class Observer:
         if record is not None:
             delay = max(0, _now() - emitted)
             _core.inspect_record(SLOT_DELAYED, loop, 0, record.id, delay)
-
-    @_harmless
-    def slot_ended(self, record: SlotRecord, loop: Any, task: Any) -> None:
-        """The done callback of an invocation that was pending when it was started."""
-        began, ident = record.started.pop(id(task), (None, 0))
-        if record.row < 0 or began is None:
-            return
-        duration = _now() - began
-        record.live -= 1
-        record.total += duration
-        record.max = max(record.max, duration)
-        _core.inspect_record(SLOT_ENDED, loop, _state_of(task), ident, record.id)
-        self._show_slot(record)
-
-    def _show_slot(self, record: SlotRecord, called: int = 0) -> None:
-        values = {
-            "calls": record.calls,
-            "live": record.live,
-            "overlap_max": record.overlap,
-            "total": record.total,
-            "max": record.max,
-        }
-        if called:
-            values["last_call"] = called
-        _core.inspect_row_set(SLOT, record.row, values)
 
     # --- signal waits
 
@@ -498,29 +433,6 @@ class Observer:
     @_harmless
     def _span_ended(self, loop: Any, text: int, number: int, task: int) -> None:
         _core.inspect_record(SPAN_ENDED, loop, text, number, task)
-
-
-class _Ended:
-    """Done callback of an invocation."""
-
-    __slots__ = ("_loop", "_observer", "_record")
-
-    def __init__(self, observer: Observer, record: SlotRecord, loop: Any) -> None:
-        self._observer = observer
-        self._record = record
-        self._loop = loop
-
-    def __call__(self, task: Any) -> None:
-        self._observer.slot_ended(self._record, self._loop, task)
-
-
-def _state_of(task: Any) -> int:
-    """How an invocation has ended, as enum qi_task_state."""
-    cancelled = getattr(task, "cancelled", None)
-    if cancelled is not None and cancelled():
-        return TASK_CANCELLED
-    # Not exception(): that would pass for somebody having looked at it.
-    return TASK_DONE if getattr(task, "_exception", None) is None else TASK_FAILED
 
 
 @functools.lru_cache(maxsize=None)

@@ -395,9 +395,9 @@ def test_a_failure_of_the_observer_stays_inside(
         async def on_none():
             called.append(1)
 
+        monkeypatch.setattr(_core, "inspect_row_new", broken)
         slot = qtinter.asyncslot(on_none)
         emitter.none.connect(slot)
-        monkeypatch.setattr(_core, "inspect_row_set", broken)
         emitter.none.emit()
         await settle()
         monkeypatch.undo()
