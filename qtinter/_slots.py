@@ -523,7 +523,7 @@ class _Slot:
         except BaseException as exc:
             return self.failed(loop, args, exc)
         finally:
-            if record is not None:
+            if observer is not None and record is not None:
                 observer.slot_called(record, loop, task, args)
         done = getattr(task, "done", None)
         if done is not None and done():
@@ -571,7 +571,7 @@ class _Slot:
     # --- the inspection, for slot_call.c
 
     def observed_by(self, receiver: Any) -> Any:
-        """What the invocations for a receiver are counted in (slot_record.c), or None."""
+        """What the invocations for a receiver are counted in, or None."""
         observer = _probe.active
         return None if observer is None else observer.slot_made(self, receiver)
 

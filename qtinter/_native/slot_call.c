@@ -163,15 +163,16 @@ look_after(SlotCallObject *self, PyObject *task)
 
 #ifdef QI_WITH_INSPECT
 
-/* The object whose method is called, borrowed; NULL for a function, or with an exception. */
+/* The object whose method is called, borrowed; NULL for a function, or with an exception.
+ */
 static PyObject *
 receiver_of(SlotCallObject *self, PyObject *args)
 {
     PyObject *first = PyTuple_GET_SIZE(args) > 0 ? PyTuple_GET_ITEM(args, 0) : NULL;
 
     if (first != NULL && Py_TYPE(first) != self->type) {
-        PyObject *found = PyObject_CallMethodObjArgs(
-            self->slot, self->st->str_receiver_of, args, NULL);
+        PyObject *found =
+            PyObject_CallMethodObjArgs(self->slot, self->st->str_receiver_of, args, NULL);
         if (found == NULL) {
             return NULL;
         }
@@ -193,8 +194,9 @@ observing(SlotCallObject *self, PyObject *args, PyObject **ret_answer)
         return NULL;
     }
     if (!qi_slot_record_is_of(self->record, self->st, receiver)) {
-        PyObject *record = PyObject_CallMethodObjArgs(
-            self->slot, self->st->str_observed_by, receiver == NULL ? Py_None : receiver, NULL);
+        PyObject *record =
+            PyObject_CallMethodObjArgs(self->slot, self->st->str_observed_by,
+                                       receiver == NULL ? Py_None : receiver, NULL);
         if (record == NULL) {
             return NULL;
         }
@@ -275,7 +277,7 @@ slot_call_start(SlotCallObject *self, PyObject *args)
         return PyObject_CallFunctionObjArgs(self->general, args, NULL);
     }
     args = are_plain(args, 0) ? Py_NewRef(args)
-                           : PyObject_CallFunctionObjArgs(self->copy, args, NULL);
+                              : PyObject_CallFunctionObjArgs(self->copy, args, NULL);
     PyObject *coro = args == NULL ? NULL : call_function(self, args);
     if (coro != NULL) {
         task = st->probe == NULL

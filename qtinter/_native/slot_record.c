@@ -1,8 +1,8 @@
 /*
  * slot_record.c - counting the invocations of an asyncslot; see slot_record.h.
  *
- * qtinter/inspect/_observer.py makes a record when it sees a slot for the first time; what
- * each emission does is here, in the path that slot_call.c makes fast.
+ * qtinter/inspect/_observer.py makes a record when it sees a slot for the first time;
+ * what each emission does is here, in the path that slot_call.c makes fast.
  */
 #include "slot_record.h"
 

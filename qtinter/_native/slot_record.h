@@ -1,5 +1,6 @@
 /*
- * slot_record.h - what is counted of one asyncslot and one receiver while it is inspected.
+ * slot_record.h - what is counted of one asyncslot and one receiver while it is
+ * inspected.
  *
  * A record belongs to one inspection: once that has ended, or the slot or the receiver is
  * gone, it counts nothing any more.  All functions: with the GIL held.
@@ -9,7 +10,8 @@
 
 #include "state.h"
 
-/* Makes the types SlotRecord and SlotCallEnd and adds the first to the module.  0 or -1. */
+/* Makes the types SlotRecord and SlotCallEnd and adds the first to the module.  0 or -1.
+ */
 int qi_slot_record_init_types(PyObject *module);
 
 /* Whether the object is a record in force of this receiver (NULL: of a function), which

@@ -339,8 +339,8 @@ class Plugin:
 
     # --- its phases
     #
-    # These run for each test: there are as few of them as possible, and none of them is a
-    # wrapper, which costs four times as much.
+    # These run for each test: there are as few of them as possible, and none of them is
+    # a wrapper, which costs four times as much.
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
@@ -349,7 +349,7 @@ class Plugin:
 
     @pytest.hookimpl(tryfirst=True)  # as pytest_runtest_logreport, see Logged
     def reported(self, report: pytest.TestReport) -> None:
-        """A phase of the test, or a subtest of it, is over: what came of it is known."""
+        """A phase of the test is over, or a subtest of it: what came of it is known."""
         test = self.test
         if test is None:
             return
