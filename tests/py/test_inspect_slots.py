@@ -145,6 +145,46 @@ def test_methods_and_their_receivers(shown, qt, emitter, run_qt):
     assert len(shown.events("slot_gone")) == 2
 
 
+def test_an_invocation_that_outlives_the_inspection(shown, emitter, run_qt, tmp_path):
+    """What it does later is not counted for the slot whose row is the same now."""
+
+    async def main():
+        release = asyncio.Event()
+
+        async def on_none():
+            await release.wait()
+
+        async def on_one(value):
+            if value:
+                inspect.disable()
+                inspect.enable(connect=False, directory=tmp_path)
+
+        slot, other = qtinter.asyncslot(on_none), qtinter.asyncslot(on_one)
+        emitter.none.connect(slot)
+        emitter.none.emit()
+        inspect.disable()
+        inspect.enable(connect=False, directory=tmp_path)
+        emitter.one.connect(other)
+        emitter.one.emit(0)  # takes the row
+        release.set()
+        await settle()
+        (row,) = shown.slots()
+        assert row["name"].endswith("on_one")
+        assert (row["calls"], row["live"], row["overlap_max"]) == (1, 0, 1)
+        emitter.one.emit(1)  # while it is being called
+        await settle()
+        assert shown.slots() == []
+        emitter.none.emit()
+        emitter.one.emit(0)
+        await settle()
+        rows = {row["name"].rpartition(".")[2]: row["calls"] for row in shown.slots()}
+        assert rows == {"on_none": 1, "on_one": 1}
+        emitter.none.disconnect(slot)
+        emitter.one.disconnect(other)
+
+    run_qt(main())
+
+
 def test_a_runner_whose_result_is_no_task(shown, emitter, run_qt):
     async def main():
         future = asyncio.get_running_loop().create_future()
