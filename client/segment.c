@@ -51,6 +51,13 @@ qi_coarse_ms(void)
     return (uint32_t)((uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u);
 }
 
+/* What qi_coarse_ms() says at that time, or a few milliseconds later. */
+static uint32_t
+ms_of(int64_t ns)
+{
+    return (uint32_t)((uint64_t)ns / 1000000u);
+}
+
 static int64_t
 clock_ns(clockid_t clock)
 {
@@ -134,19 +141,29 @@ take_ended(qi_client *c)
     uint32_t index = c->ended_first;
 
     c->ended_first = c->use[index].next;
-    c->ended--;
+    if (--c->ended > 0) {
+        /* The next one that is taken: by then it is in the cache. */
+        __builtin_prefetch(&c->p.slots[c->ended_first], 1);
+        __builtin_prefetch(&c->p.slots[c->ended_first].row.words[8], 1);
+    }
     return index;
 }
 
+/* The caller's clock may be a little before the one by which the row ended. */
+static int
+is_old(const struct qi_row_use *ended, uint32_t now_ms)
+{
+    return (int32_t)(now_ms - ended->ended_ms) >= (int32_t)QI_ROWS_KEPT_MS;
+}
+
 static uint32_t
-take_slot(qi_client *c)
+take_slot(qi_client *c, uint32_t now_ms)
 {
     if (c->p.slot_count == 0) {
         return QI_NO_SLOT; /* a forked child */
     }
     if (c->ended > QI_ROWS_KEPT
-        || (c->ended > 0
-            && qi_coarse_ms() - c->use[c->ended_first].ended_ms >= QI_ROWS_KEPT_MS)) {
+        || (c->ended > 0 && is_old(&c->use[c->ended_first], now_ms))) {
         return take_ended(c);
     }
     if (c->slots_used < c->p.slot_count
@@ -162,11 +179,11 @@ qi_client_new_id(qi_client *c, unsigned kind)
     return kind < QI_ENTITY_KINDS ? ++c->last_id[kind] : 0;
 }
 
-uint32_t
-qi_row_new(qi_client *c, unsigned kind, unsigned loop, uint64_t *ret_id)
+static uint32_t
+row_new(qi_client *c, unsigned kind, unsigned loop, uint32_t now_ms, uint64_t *ret_id)
 {
     uint64_t id = qi_client_new_id(c, kind);
-    uint32_t index = take_slot(c);
+    uint32_t index = take_slot(c, now_ms);
 
     if (ret_id != NULL) {
         *ret_id = id;
@@ -185,6 +202,7 @@ qi_row_new(qi_client *c, unsigned kind, unsigned loop, uint64_t *ret_id)
     QI_STORE(slot->state, (uint8_t)0);
     QI_STORE(slot->loop, (uint8_t)loop);
     QI_STORE(slot->id, id);
+#pragma GCC unroll 14
     for (size_t i = 0; i < sizeof(slot->row.words) / sizeof(slot->row.words[0]); i++) {
         QI_STORE(slot->row.words[i], UINT64_C(0));
     }
@@ -192,6 +210,18 @@ qi_row_new(qi_client *c, unsigned kind, unsigned loop, uint64_t *ret_id)
         QI_STORE_RELEASE(c->header->slots_used, (uint64_t)c->slots_used);
     }
     return index;
+}
+
+uint32_t
+qi_row_new(qi_client *c, unsigned kind, unsigned loop, uint64_t *ret_id)
+{
+    return row_new(c, kind, loop, qi_coarse_ms(), ret_id);
+}
+
+uint32_t
+qi_row_new_at(qi_client *c, unsigned kind, unsigned loop, int64_t now, uint64_t *ret_id)
+{
+    return row_new(c, kind, loop, ms_of(now), ret_id);
 }
 
 unsigned
@@ -206,22 +236,17 @@ qi_row_kind(qi_client *c, uint32_t index)
     return index < c->p.slot_count ? QI_LOAD(c->p.slots[index].kind) : 0;
 }
 
-void
-qi_row_retire(qi_client *c, uint32_t index, unsigned state)
+static int
+is_live(const qi_client *c, uint32_t index)
 {
-    if (index >= c->slots_used || c->p.slot_count == 0
-        || c->use[index].next != QI_ROW_LIVE) {
-        return;
-    }
-    struct qi_slot *slot = qi_row_begin(c, index);
-    if (slot->kind == QI_LOOP && slot->loop >= 1 && slot->loop <= QI_SEGMENT_LOOPS) {
-        QI_STORE(c->loop_slots[slot->loop - 1], 0u);
-    }
-    QI_STORE(slot->state, (uint8_t)state);
-    qi_row_end(c, index);
+    return index < c->slots_used && c->p.slot_count != 0
+           && c->use[index].next == QI_ROW_LIVE;
+}
 
-    c->use[index].next = QI_ROW_LAST;
-    c->use[index].ended_ms = qi_coarse_ms();
+static void
+leave(qi_client *c, uint32_t index, uint32_t now_ms)
+{
+    c->use[index] = (struct qi_row_use){.next = QI_ROW_LAST, .ended_ms = now_ms};
     if (c->ended == 0) {
         c->ended_first = index;
     }
@@ -230,6 +255,29 @@ qi_row_retire(qi_client *c, uint32_t index, unsigned state)
     }
     c->ended_last = index;
     c->ended++;
+}
+
+void
+qi_row_retire(qi_client *c, uint32_t index, unsigned state)
+{
+    if (!is_live(c, index)) {
+        return;
+    }
+    struct qi_slot *slot = qi_row_begin(c, index);
+    if (slot->kind == QI_LOOP && slot->loop >= 1 && slot->loop <= QI_SEGMENT_LOOPS) {
+        QI_STORE(c->loop_slots[slot->loop - 1], 0u);
+    }
+    QI_STORE(slot->state, (uint8_t)state);
+    qi_row_done(c, slot);
+    leave(c, index, qi_coarse_ms());
+}
+
+void
+qi_row_leave(qi_client *c, uint32_t index, int64_t now)
+{
+    if (is_live(c, index)) {
+        leave(c, index, ms_of(now));
+    }
 }
 
 /* --- texts ------------------------------------------------------------------------ */

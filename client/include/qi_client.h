@@ -85,14 +85,23 @@ const char *qi_client_last_error(void);
    ret_id may be NULL. */
 uint32_t qi_row_new(qi_client *client, unsigned kind, unsigned loop, uint64_t *ret_id);
 
+/* The same, and qi_row_leave(), with the time (CLOCK_MONOTONIC, ns) from the caller. */
+uint32_t qi_row_new_at(qi_client *client, unsigned kind, unsigned loop, int64_t now,
+                       uint64_t *ret_id);
+
 /* The slot, for writing with QI_PUT between begin and end. */
 static inline struct qi_slot *qi_row_begin(qi_client *client, uint32_t index);
 static inline void qi_row_end(qi_client *client, uint32_t index);
+/* qi_row_end() of the slot that qi_row_begin() returned: nothing is found out twice. */
+static inline void qi_row_done(qi_client *client, struct qi_slot *slot);
 
 /* The entity is over: its last row stays readable for at least a second, unless more than
-   16,384 others ended since or no other slot is free; then the slot is used again.  Sets
+   4,096 others ended since or no other slot is free; then the slot is used again.  Sets
    the state. */
 void qi_row_retire(qi_client *client, uint32_t index, unsigned state);
+
+/* The same of a row, not a loop's, that shows its last state already. */
+void qi_row_leave(qi_client *client, uint32_t index, int64_t now);
 
 /* The loop byte and the kind of a slot; 0 for a slot that is free or does not exist. */
 unsigned qi_row_loop(qi_client *client, uint32_t index);

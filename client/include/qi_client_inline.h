@@ -59,7 +59,18 @@ qi_row_end(qi_client *client, uint32_t index)
     }
 }
 
-static inline void
+QI_INLINE void
+qi_row_done(qi_client *client, struct qi_slot *slot)
+{
+    struct qi_producer *p = qi_producer_of(client);
+
+    QI_STORE_RELEASE(slot->seq, QI_LOAD(slot->seq) + 1u);
+    if (slot != &p->scratch) {
+        QI_STORE_RELEASE(p->dirty[slot - p->slots], (uint8_t)1);
+    }
+}
+
+QI_INLINE void
 qi_record(qi_client *client, int64_t ts, unsigned kind, unsigned aux, uint32_t x,
           uint64_t a, uint64_t b)
 {

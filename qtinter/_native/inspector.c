@@ -86,6 +86,14 @@ find_asyncio(struct qi_probe *p, qi_state *st)
     find_fast(&p->coro, p->task_type, "_coro");
     find_fast(&p->state, (PyTypeObject *)future, "_state");
     find_fast(&p->exception, (PyTypeObject *)future, "_exception");
+    const struct qi_fast_attribute *four[] = {&p->waiter, &p->coro, &p->state,
+                                              &p->exception};
+    p->quick_task = p->task_type;
+    for (size_t i = 0; i < sizeof(four) / sizeof(four[0]); i++) {
+        if (four[i]->get == NULL || !PyType_IsSubtype(p->task_type, four[i]->type)) {
+            p->quick_task = NULL;
+        }
+    }
     /* A base of Task keeps it; asyncio does anyway. */
     if (strcmp(((PyTypeObject *)future)->tp_name, "_asyncio.Future") == 0) {
         p->plain_future = (PyTypeObject *)future;

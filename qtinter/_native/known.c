@@ -40,7 +40,7 @@ place_for(struct qi_known_map *map, const void *object)
 static int
 grow(struct qi_known_map *map)
 {
-    struct qi_known_map bigger = {.len = map->len};
+    struct qi_known_map bigger = {.len = map->len, .changes = map->changes};
 
     bigger.capacity = map->capacity == 0 ? FIRST_CAPACITY : map->capacity * 2;
     bigger.entries = calloc(bigger.capacity, sizeof(*bigger.entries));
@@ -58,33 +58,33 @@ grow(struct qi_known_map *map)
 }
 
 struct qi_known *
-qi_known_enter(struct qi_known_map *map, const void *object, size_t most)
+qi_known_add(struct qi_known_map *map, const void *object, size_t most)
 {
-    struct qi_known *entry = qi_known_find(map, object);
-
-    if (entry != NULL) {
-        return entry;
-    }
     /* At most three quarters full. */
     if (map->len >= most || ((map->len + 1) * 4 > map->capacity * 3 && grow(map) < 0)) {
         return NULL;
     }
-    entry = place_for(map, object);
+    struct qi_known *entry = place_for(map, object);
     *entry = (struct qi_known){.object = object};
     map->len++;
+    map->changes++;
     return entry;
 }
 
-void
-qi_known_remove(struct qi_known_map *map, const void *object)
+struct qi_known *
+qi_known_enter(struct qi_known_map *map, const void *object, size_t most)
 {
     struct qi_known *entry = qi_known_find(map, object);
 
-    if (entry == NULL) {
-        return;
-    }
+    return entry != NULL ? entry : qi_known_add(map, object, most);
+}
+
+void
+qi_known_drop(struct qi_known_map *map, struct qi_known *entry)
+{
     size_t mask = map->capacity - 1;
     size_t hole = (size_t)(entry - map->entries);
+
     for (size_t i = (hole + 1) & mask; map->entries[i].object != NULL;
          i = (i + 1) & mask) {
         /* An entry moves into the hole unless its home lies after the hole. */
@@ -96,4 +96,15 @@ qi_known_remove(struct qi_known_map *map, const void *object)
     }
     map->entries[hole] = (struct qi_known){0};
     map->len--;
+    map->changes++;
+}
+
+void
+qi_known_remove(struct qi_known_map *map, const void *object)
+{
+    struct qi_known *entry = qi_known_find(map, object);
+
+    if (entry != NULL) {
+        qi_known_drop(map, entry);
+    }
 }

@@ -24,6 +24,7 @@ struct qi_known_map {
     struct qi_known *entries;
     size_t capacity; /* a power of two, or 0 */
     size_t len;
+    uint64_t changes; /* entries made and removed: the same number, the same places */
 };
 
 void qi_known_fini(struct qi_known_map *map);
@@ -57,6 +58,12 @@ qi_known_find(const struct qi_known_map *map, const void *object)
 struct qi_known *qi_known_enter(struct qi_known_map *map, const void *object,
                                 size_t most);
 
+/* The same for an object that is known to have no entry. */
+struct qi_known *qi_known_add(struct qi_known_map *map, const void *object, size_t most);
+
 void qi_known_remove(struct qi_known_map *map, const void *object);
+
+/* Removes an entry that qi_known_find() returned, with nothing changed since. */
+void qi_known_drop(struct qi_known_map *map, struct qi_known *entry);
 
 #endif

@@ -79,6 +79,8 @@ struct qi_hosted {
 /* What the probe knows of a loop; all zero while nothing inspects. */
 struct qi_loop_view {
     uint64_t session; /* of the probe that the rest belongs to */
+    uint64_t smooth;  /* the same while a handle can be run without further questions */
+    uintptr_t thread; /* whose handles it runs: qi_probe_this_thread(); 0: not known */
     int shown;        /* as running */
     int is_native;    /* and in which mode */
     uint64_t id;

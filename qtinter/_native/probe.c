@@ -1,8 +1,5 @@
 /*
- * probe.c - rows and records of loops, handles, timers, watches and turns.
- *
- * One reading of the clock serves as the end of one callback and the beginning of the
- * next in the same turn.
+ * probe.c - rows and records of loops, timers, watches and turns.
  */
 #include "probe_impl.h"
 
@@ -15,8 +12,6 @@
 #endif
 
 struct qi_clock qi_probe_clock;
-
-static void settle_adopted(struct qi_probe *p, LoopObject *self);
 
 static uint32_t
 thread_number(void)
@@ -191,7 +186,7 @@ qi_probe_loop_stopped(LoopObject *self)
 
     set_woken(p, self, NULL);
     if (p->adopted_by == self) {
-        settle_adopted(p, self);
+        qi_probe_settle_adopted(p, self);
     }
     if (self->st->probe != p || view->session != p->session || view->row == QI_NO_SLOT) {
         return;
@@ -202,6 +197,8 @@ qi_probe_loop_stopped(LoopObject *self)
     view->current = 0;
     view->busy_since = 0;
     view->shown = 0;
+    view->smooth = 0;
+    view->thread = 0;
     write_loop_row(p, self, QI_LOOP_STOPPED);
     qi_probe_note(p, qi_probe_now(), QI_EV_LOOP_STOPPED, view->number, 0,
                   self->stats.iterations, view->id);
@@ -263,7 +260,7 @@ qi_probe_loop_closed(LoopObject *self)
         qi_row_retire(p->client, view->row, QI_LOOP_IS_CLOSED);
     }
     p->numbers[view->number & 0xff] = 0;
-    view->session = 0;
+    view->session = view->smooth = 0;
 }
 
 void
@@ -285,26 +282,10 @@ qi_probe_set_level(qi_state *st, int level)
     memset(p->numbers, 0, sizeof(p->numbers));
 }
 
-/*********** running a handle ***********/
+/*********** timers ***********/
 
-/* A future that was known (a sleep, a job) is done once a callback had it as its first
-   argument. */
-static void
-retire_future(struct qi_probe *p, LoopObject *self, const void *object, int64_t now)
-{
-    struct qi_known *known = qi_known_find(&p->known, object);
-
-    if (known == NULL || QI_REF_KIND(known->ref) != QI_JOB) {
-        return;
-    }
-    qi_row_retire(p->client, known->row, QI_OVER);
-    qi_probe_note(p, now, QI_EV_JOB_ENDED, self->view.number, 0, QI_REF_ID(known->ref),
-                  0);
-    qi_known_remove(&p->known, object);
-}
-
-static void
-drop_timer(struct qi_probe *p, LoopObject *self, PyObject *handle)
+void
+qi_probe_timer_over(struct qi_probe *p, LoopObject *self, PyObject *handle)
 {
     struct qi_known *known = qi_known_find(&p->known, handle);
 
@@ -325,184 +306,6 @@ drop_timer(struct qi_probe *p, LoopObject *self, PyObject *handle)
         qi_known_remove(&p->known, future);
     }
 }
-
-/* Whether the probe is still the one that it was, after Python code ran.  (Another one
-   may have got the same address.) */
-static inline int
-is_same(const qi_state *st, const struct qi_probe *p, uint64_t session)
-{
-    return st->observed == p && p->session == session;
-}
-
-/* Calls a handle that is no task step. */
-static int
-run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t began)
-{
-    qi_state *st = self->st;
-    uint64_t session = p->session;
-    PyObject *callback = QI_SLOT(st, handle, callback);
-
-    qi_probe_hold(p);
-    uint32_t code = callback == NULL ? 0 : qi_name_callable(p, callback);
-    if (!qi_probe_let_go(p)) {
-        return qi_handle_call(st, handle);
-    }
-    struct qi_known *timer =
-        qi_is_timer(st, handle) ? qi_known_find(&p->known, handle) : NULL;
-    const void *first =
-        qi_handle_own(st, handle)->nargs >= 1 ? QI_SLOT(st, handle, args) : NULL;
-    uint64_t ref = QI_REF(QI_CALLBACK, code);
-
-    if (timer != NULL) {
-        double late = (double)began - qi_handle_own(st, handle)->when * 1e9;
-        ref = timer->ref;
-        qi_probe_note(p, began, QI_EV_TIMER_FIRED, self->view.number, 0, QI_REF_ID(ref),
-                      late > 0 ? (uint64_t)late : 0);
-        drop_timer(p, self, handle);
-    }
-    qi_probe_show_current(p, &self->view, ref, began);
-    int r = qi_handle_call(st, handle);
-    if (!is_same(st, p, session)) {
-        return r;
-    }
-    int64_t now = qi_probe_now();
-    self->view.mark = now;
-    qi_probe_note(p, now, QI_EV_CALLBACK, self->view.number, code,
-                  (uint64_t)(now - began), ref);
-    if (first != NULL) {
-        retire_future(p, self, first, now);
-    }
-    return r;
-}
-
-/* Calls a handle that is a step of a task. */
-static int
-run_step(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
-         int64_t began)
-{
-    qi_state *st = self->st;
-    uint64_t session = p->session;
-    struct qi_known *known = qi_known_find(&p->known, task);
-
-    if (known == NULL) {
-        known = qi_probe_task(p, self, task, began, 0);
-    }
-    if (known == NULL) {
-        return run_callback(p, self, handle, began);
-    }
-    uint64_t ref = known->ref;
-    uint32_t index = known->row;
-    const PyObject *outer = self->view.stepping;
-    Py_INCREF(task);
-    qi_task_step_begins(p, self, index, began);
-    qi_probe_show_current(p, &self->view, ref, began);
-    self->view.stepping = task;
-    int r = qi_handle_call(st, handle);
-    self->view.stepping = outer;
-    if (is_same(st, p, session)) {
-        PyObject *exc = r < 0 ? qi_take_exception() : NULL;
-        int64_t now = qi_probe_now();
-        self->view.mark = now;
-        qi_probe_hold(p);
-        qi_task_step_ended(p, self, task, ref, index, began, now);
-        (void)qi_probe_let_go(p);
-        if (exc != NULL) {
-            qi_raise_exception(exc);
-        }
-    }
-    Py_DECREF(task);
-    return r;
-}
-
-/* The step that called enable() is over: what became of its task? */
-static void
-settle_adopted(struct qi_probe *p, LoopObject *self)
-{
-    PyObject *task = p->adopted;
-    struct qi_known *known = qi_known_find(&p->known, task);
-
-    p->adopted = NULL;
-    p->adopted_by = NULL;
-    self->view.current = 0;
-    self->view.busy_since = 0;
-    self->view.stepping = NULL;
-    if (known != NULL) {
-        int64_t now = qi_probe_now();
-        uint32_t index = known->row;
-        qi_probe_hold(p);
-        qi_task_step_ended(p, self, task, known->ref, index,
-                           qi_row_peek(p->client, index)->row.task.changed, now);
-        (void)qi_probe_let_go(p);
-    }
-    Py_DECREF(task);
-}
-
-void
-qi_probe_adopt_running(LoopObject *self, PyObject *task)
-{
-    struct qi_probe *p = self->st->probe;
-    struct qi_known *known;
-
-    if (p->adopted != NULL || self->view.current != 0 || !qi_probe_view(p, self)) {
-        return;
-    }
-    int64_t now = qi_probe_now();
-    known = qi_probe_task(p, self, task, now, 0);
-    if (known != NULL) {
-        p->adopted = Py_NewRef(task);
-        self->view.stepping = task;
-        p->adopted_by = self; /* dropped by qi_probe_loop_closed() at the latest */
-        uint64_t ref = known->ref;
-        qi_task_step_begins(p, self, known->row, now);
-        qi_probe_show_current(p, &self->view, ref, now);
-    }
-}
-
-int
-qi_probe_run(LoopObject *self, PyObject *handle)
-{
-    qi_state *st = self->st;
-    struct qi_probe *p = st->probe;
-    uint64_t session = p->session;
-    struct qi_loop_view *view = &self->view;
-
-    if (!qi_probe_view(p, self)) {
-        return qi_handle_call(st, handle);
-    }
-    if (QI_UNLIKELY(!view->shown) && self->running) {
-        qi_probe_loop_started(self); /* it ran before the inspection began */
-    }
-    if (QI_UNLIKELY(p->adopted_by == self)) {
-        settle_adopted(p, self);
-        if (!is_same(st, p, session)) {
-            return qi_handle_call(st, handle);
-        }
-    }
-    uint64_t outer = view->current;
-    int64_t outer_since = view->busy_since;
-    int64_t began = view->mark != 0 ? view->mark : qi_probe_now();
-    PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
-
-    view->mark = 0; /* of use to the next callback, not to one inside of this */
-    int r = task != NULL ? run_step(p, self, handle, task, began)
-                         : run_callback(p, self, handle, began);
-    if (!is_same(st, p, session)) {
-        return r;
-    }
-    qi_probe_nested_left(p, self, view->mark);
-    if (outer == 0 && view->turn_began != 0) {
-        /* The next callback, or the end of the turn, will write it. */
-        view->current = 0;
-        view->busy_since = 0;
-    }
-    else {
-        view->mark = 0;
-        qi_probe_show_current(p, view, outer, outer_since);
-    }
-    return r;
-}
-
-/*********** timers ***********/
 
 void
 qi_probe_timer_set(LoopObject *self, PyObject *handle)
@@ -566,7 +369,7 @@ qi_probe_timer_dropped(LoopObject *self, PyObject *handle)
     }
     qi_probe_note(p, qi_probe_now(), QI_EV_TIMER_CANCELLED, self->view.number, 0,
                   QI_REF_ID(known->ref), 0);
-    drop_timer(p, self, handle);
+    qi_probe_timer_over(p, self, handle);
 }
 
 /*********** watches ***********/
@@ -784,7 +587,7 @@ qi_probe_turn_ended(LoopObject *self)
     struct qi_loop_view *view = &self->view;
 
     if (QI_UNLIKELY(p->adopted_by == self)) {
-        settle_adopted(p, self);
+        qi_probe_settle_adopted(p, self);
         p = self->st->observed;
     }
     if (p == NULL || view->session != p->session || view->turn_began == 0) {

@@ -8,7 +8,8 @@
  * A task is known by the handles that carry its steps, so tasks of any factory, and those
  * made with asyncio.Task(...), are seen; asyncio itself is left alone.
  *
- *   probe.c        loops, handles, timers, watches, turns
+ *   probe.c        loops, timers, watches, turns
+ *   probe_run.c    running a handle: callbacks, steps
  *   probe_tasks.c  whose step a callable is; tasks
  *   probe_names.c  intern ids of code, texts and stacks
  *   inspector.c    the functions of _core: open, close, slots, waits, marks, requests

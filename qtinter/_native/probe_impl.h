@@ -1,5 +1,5 @@
 /*
- * probe_impl.h - what probe.c, probe_names.c, inspector.c and segment_py.c share.
+ * probe_impl.h - what probe*.c, inspector.c and segment_py.c share.
  */
 #ifndef QI_NATIVE_PROBE_IMPL_H
 #define QI_NATIVE_PROBE_IMPL_H
@@ -44,6 +44,7 @@ struct qi_probe {
     PyTypeObject *task_type;    /* owned; asyncio.Task, in C where that exists */
     PyTypeObject *py_task_type; /* owned; asyncio's task in Python */
     struct qi_fast_attribute waiter, state, coro, exception;
+    PyTypeObject *quick_task; /* task_type, if the four above work for it; or NULL */
     struct qi_step_type step_types[QI_STEP_TYPES];
     int step_types_len, step_types_next; /* the oldest one makes room */
     PyObject *py_step, *py_wakeup;       /* owned; functions of py_task_type */
@@ -100,6 +101,13 @@ __attribute__((tls_model("initial-exec")))
 #endif
 extern _Thread_local int qi_probe_held; /* by this thread */
 
+/* Tells one thread from another, for less than a thread's number costs. */
+static inline uintptr_t
+qi_probe_this_thread(void)
+{
+    return (uintptr_t)&qi_probe_held;
+}
+
 static inline void
 qi_probe_hold(struct qi_probe *p)
 {
@@ -116,6 +124,14 @@ qi_probe_let_go(struct qi_probe *p)
     }
     qi_probe_release(p);
     return 0;
+}
+
+/* Whether the probe is still the one that it was, after Python code ran.  (Another one
+   may have got the same address.) */
+static inline int
+qi_probe_is_same(const qi_state *st, const struct qi_probe *p, uint64_t session)
+{
+    return st->observed == p && p->session == session;
 }
 
 /* Changes what is observed: 0 forgets everything. */
@@ -170,21 +186,38 @@ QI_INLINE void
 qi_probe_note(struct qi_probe *p, int64_t ts, unsigned kind, unsigned loop, uint32_t x,
               uint64_t a, uint64_t b)
 {
-    if (p->level >= 2) {
-        qi_record(p->client, ts, kind, loop, x, a, b);
-    }
+    qi_record(p->client, ts, kind, loop, x, a, b);
 }
 
 /* Intern ids; 0 when unknown. */
 uint32_t qi_name_text(struct qi_probe *p, PyObject *text);
 uint32_t qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname);
 uint32_t qi_name_callable(struct qi_probe *p, PyObject *callable);
+/* A function whose name is known already: no Python code runs.  Else 0. */
+static inline uint32_t
+qi_name_function(const struct qi_probe *p, PyObject *callable)
+{
+    const struct qi_known *known;
+
+    if (!PyFunction_Check(callable)) {
+        return 0;
+    }
+    known = qi_known_find(&p->codes, PyFunction_GET_CODE(callable));
+    return known != NULL ? known->text : 0;
+}
 uint32_t qi_name_coroutine(struct qi_probe *p, PyObject *coro);
 uint32_t qi_name_task(struct qi_probe *p, PyObject *task); /* its name; see QI_TASK_N */
 uint32_t qi_name_stack(struct qi_probe *p); /* of the running Python code */
 uint32_t qi_name_innermost(struct qi_probe *p, PyObject *coro);
 
-/*--- between probe.c and probe_tasks.c ---*/
+/*--- between probe.c, probe_run.c and probe_tasks.c ---*/
+
+/* A timer has fired or was cancelled: its row is over. */
+void qi_probe_timer_over(struct qi_probe *p, LoopObject *self, PyObject *handle);
+
+/* p->adopted_by == self, and the step that called enable() is over: what became of its
+   task?  May run Python code. */
+void qi_probe_settle_adopted(struct qi_probe *p, LoopObject *self);
 
 /* Before a step: the task runs. */
 static inline void
@@ -197,15 +230,23 @@ qi_task_step_begins(struct qi_probe *p, LoopObject *self, uint32_t index, int64_
     QI_PUT(t->scheduled, t->scheduled + waited);
     QI_PUT(t->changed, now);
     QI_PUT(slot->state, (uint8_t)QI_TASK_RUNNING);
-    qi_row_end(p->client, index);
+    qi_row_done(p->client, slot);
     if (waited > self->view.max_lag) {
         self->view.max_lag = waited;
     }
 }
 
-/* After a step: what became of the task. */
-void qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
-                        uint64_t ref, uint32_t index, int64_t began, int64_t now);
+struct qi_step {
+    uint64_t ref;
+    uint32_t row;
+    int64_t began, now;     /* now: its end */
+    struct qi_known *known; /* the task's entry, or NULL: to be looked for */
+};
+
+/* After a step: what became of the task.  0: Python code has run, and ended the
+   inspection. */
+int qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
+                       const struct qi_step *step);
 
 /* The task whose step or wakeup this is; borrowed, NULL for any other callable. */
 PyObject *qi_task_of_other_step(struct qi_probe *p, PyObject *callable);
@@ -234,7 +275,7 @@ qi_probe_show_current(struct qi_probe *p, struct qi_loop_view *view, uint64_t cu
     QI_PUT(slot->state, (uint8_t)(current != 0 ? QI_LOOP_BUSY : QI_LOOP_IDLE));
     QI_PUT(slot->row.loop_.current, current);
     QI_PUT(slot->row.loop_.busy_since, since);
-    qi_row_end(p->client, view->row);
+    qi_row_done(p->client, slot);
 }
 
 /* A callback or step is over: so is the Qt loop inside of it, if there was one. */

@@ -131,29 +131,53 @@ qi_task_of_other_step(struct qi_probe *p, PyObject *callable)
     return self != NULL && is_task(p, self) ? self : NULL;
 }
 
-/* New reference; NULL without an exception for None, and where there is no such
-   attribute. */
-static PyObject *
-read_attribute(const struct qi_fast_attribute *attribute, PyObject *object)
+/* The value of an attribute: NULL without an exception for None, and where there is no
+   such attribute. */
+static inline PyObject *
+some_value(PyObject *value)
 {
-    PyObject *value =
-        attribute->get != NULL && PyObject_TypeCheck(object, attribute->type)
-            ? attribute->get(object, attribute->closure)
-            : PyObject_GetAttrString(object, attribute->name);
-    if (value == NULL) {
+    if (QI_UNLIKELY(value == NULL)) {
         PyErr_Clear();
     }
     else if (value == Py_None) {
-        Py_CLEAR(value);
+        Py_DECREF(value);
+        value = NULL;
     }
     return value;
 }
 
-/* A future's or a task's state is a text: PENDING, FINISHED or CANCELLED. */
-static int
-is_cancelled(const struct qi_probe *p, PyObject *future)
+/* New reference. */
+static PyObject *
+read_attribute(const struct qi_fast_attribute *attribute, PyObject *object)
 {
-    PyObject *state = read_attribute(&p->state, future);
+    return some_value(attribute->get != NULL
+                              && PyObject_TypeCheck(object, attribute->type)
+                          ? attribute->get(object, attribute->closure)
+                          : PyObject_GetAttrString(object, attribute->name));
+}
+
+/* A task that tells about itself without running Python code or allocating anything. */
+static inline int
+is_quick(const struct qi_probe *p, PyObject *task)
+{
+    return Py_IS_TYPE(task, p->quick_task);
+}
+
+/* New reference. */
+static inline PyObject *
+read_of_task(const struct qi_probe *p, const struct qi_fast_attribute *attribute,
+             PyObject *task)
+{
+    return QI_UNLIKELY(!is_quick(p, task))
+               ? read_attribute(attribute, task)
+               : some_value(attribute->get(task, attribute->closure));
+}
+
+/* A future's or a task's state is a text: PENDING, FINISHED or CANCELLED.  Takes the
+   reference; NULL is none of them. */
+static int
+says_cancelled(const struct qi_probe *p, PyObject *state)
+{
     /* Mostly the same object, as both are interned. */
     int r = state == p->str_cancelled
             || (state != NULL && PyUnicode_Check(state)
@@ -161,6 +185,12 @@ is_cancelled(const struct qi_probe *p, PyObject *future)
                 && PyUnicode_Compare(state, p->str_cancelled) == 0);
     Py_XDECREF(state);
     return r;
+}
+
+static int
+is_cancelled(const struct qi_probe *p, PyObject *future)
+{
+    return says_cancelled(p, read_of_task(p, &p->state, future));
 }
 
 static int
@@ -182,20 +212,29 @@ cause_of(const struct qi_probe *p, const LoopObject *self)
     return p->cause != 0 ? p->cause : self->view.current;
 }
 
-/* coro: that of the task, which does not know it itself while it is made and when it is
-   over; NULL: the task is asked. */
+/* A task that is not known gets a row; NULL when there is no room.  coro: that of the
+   task, which does not know it itself while it is made and when it is over; NULL: the
+   task is asked. */
 static struct qi_known *
-known_task(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *coro,
-           int64_t now, int born)
+new_task(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *coro,
+         int64_t now, int born)
 {
-    struct qi_known *known = qi_known_find(&p->known, task);
+    uint64_t changes = p->known.changes;
+    coro = coro != NULL ? Py_NewRef(coro) : read_of_task(p, &p->coro, task);
+    uint32_t code = coro == NULL ? 0 : qi_name_coroutine(p, coro);
+    uint32_t stack = born && p->level >= 3 ? qi_name_stack(p) : 0;
+    struct qi_known *known;
     uint64_t id;
 
-    if (known != NULL) {
-        return known;
+    Py_XDECREF(coro);
+    if (QI_UNLIKELY(p->known.changes != changes)) { /* Python code has run */
+        known = qi_known_find(&p->known, task);
+        if (known != NULL) {
+            return known;
+        }
     }
-    uint32_t row = qi_row_new(p->client, QI_TASK, self->view.number, &id);
-    known = row == QI_NO_SLOT ? NULL : qi_known_enter(&p->known, task, QI_MAX_KNOWN);
+    uint32_t row = qi_row_new_at(p->client, QI_TASK, self->view.number, now, &id);
+    known = row == QI_NO_SLOT ? NULL : qi_known_add(&p->known, task, QI_MAX_KNOWN);
     if (known == NULL) {
         if (row != QI_NO_SLOT) {
             qi_row_retire(p->client, row, QI_TASK_DESTROYED);
@@ -208,10 +247,6 @@ known_task(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *coro,
     if (born && QI_REF_KIND(p->cause) == QI_SLOT) {
         p->caused = id;
     }
-    coro = coro != NULL ? Py_NewRef(coro) : read_attribute(&p->coro, task);
-    uint32_t code = coro == NULL ? 0 : qi_name_coroutine(p, coro);
-    Py_XDECREF(coro);
-    uint32_t stack = born && p->level >= 3 ? qi_name_stack(p) : 0;
     uint64_t creator = born ? cause_of(p, self) : 0;
 
     struct qi_slot *slot = qi_row_begin(p->client, row);
@@ -226,10 +261,19 @@ known_task(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *coro,
         QI_PUT(t->role, (uint8_t)QI_ROLE_SLOT_CALL);
         QI_PUT(t->slot, (uint32_t)QI_REF_ID(creator));
     }
-    qi_row_end(p->client, row);
+    qi_row_done(p->client, slot);
     self->view.tasks++;
     qi_probe_note(p, now, QI_EV_TASK_CREATED, self->view.number, code, id, creator);
     return known;
+}
+
+static struct qi_known *
+known_task(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *coro,
+           int64_t now, int born)
+{
+    struct qi_known *known = qi_known_find(&p->known, task);
+
+    return known != NULL ? known : new_task(p, self, task, coro, now, born);
 }
 
 struct qi_known *
@@ -282,7 +326,7 @@ wake_task(struct qi_probe *p, LoopObject *self, struct qi_known *known, int canc
         QI_PUT(t->cancels, (uint16_t)(t->cancels + 1));
         QI_PUT(t->canceller, by);
     }
-    qi_row_end(p->client, known->row);
+    qi_row_done(p->client, slot);
     uint64_t id = QI_REF_ID(known->ref);
     if (cancelled) {
         qi_probe_note(p, now, QI_EV_TASK_CANCEL, self->view.number, 0, id, by);
@@ -303,6 +347,8 @@ cancels_in_force(struct qi_probe *p, PyObject *task, long guess)
     return n < 0 || n > UINT16_MAX ? UINT16_MAX : n;
 }
 
+/* A handle of a task, which no step of its own has queued.  Holds the probe where Python
+   code may run. */
 static void
 task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
             int foreign)
@@ -320,16 +366,32 @@ task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *ta
     }
     if (known == NULL) {
         /* A first step, if it is no wakeup. */
-        (void)qi_probe_task(p, self, task, now, nargs == 0);
+        qi_probe_hold(p);
+        (void)new_task(p, self, task, NULL, now, nargs == 0);
+        (void)qi_probe_let_go(p);
+        return;
+    }
+    uint64_t by = foreign ? 0 : cause_of(p, self);
+    if (nargs != 1) {
+        wake_task(p, self, known, 0, by, now);
         return;
     }
     /* A wakeup carries the future that completed. */
-    int cancelled = nargs == 1 && is_cancelled(p, QI_SLOT(st, handle, args))
-                    && cancels_in_force(p, task, 1) > 0;
+    PyObject *future = QI_SLOT(st, handle, args);
+    if (p->quick_task != NULL
+        && (Py_IS_TYPE(future, p->plain_future) || is_quick(p, future))) {
+        if (!says_cancelled(p, p->state.get(future, p->state.closure))) {
+            wake_task(p, self, known, 0, by, now);
+            return;
+        }
+    }
+    qi_probe_hold(p);
+    int cancelled = is_cancelled(p, future) && cancels_in_force(p, task, 1) > 0;
     known = qi_known_find(&p->known, task); /* Python code may have run */
     if (known != NULL) {
-        wake_task(p, self, known, cancelled, foreign ? 0 : cause_of(p, self), now);
+        wake_task(p, self, known, cancelled, by, now);
     }
+    (void)qi_probe_let_go(p);
 }
 
 /* call_soon() on a thread that is not the loop's: a race. */
@@ -346,20 +408,14 @@ queued_by_other_thread(struct qi_probe *p, LoopObject *self, PyObject *handle)
     }
 }
 
-void
-qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
+static void
+queued_by_some_thread(struct qi_probe *p, LoopObject *self, PyObject *handle,
+                      PyObject *task, int foreign)
 {
     qi_state *st = self->st;
-    struct qi_probe *p = st->probe;
-    PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
 
-    if (task != NULL && task == self->view.stepping
-        && qi_handle_own(st, handle)->nargs == 0) {
-        self->view.yielded = 1; /* the last act of the step: qi_task_step_ended() tells */
-        return;
-    }
-    if (QI_UNLIKELY(!foreign && self->thread_id != 0
-                    && self->thread_id != PyThread_get_thread_ident())) {
+    if (!foreign && self->thread_id != 0
+        && self->thread_id != PyThread_get_thread_ident()) {
         queued_by_other_thread(p, self, handle);
         p = st->observed;
         if (p == NULL) {
@@ -367,9 +423,27 @@ qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
         }
     }
     if (task != NULL && qi_probe_view(p, self)) {
-        qi_probe_hold(p);
         task_queued(p, self, handle, task, foreign);
-        (void)qi_probe_let_go(p);
+    }
+}
+
+void
+qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
+{
+    qi_state *st = self->st;
+    struct qi_probe *p = st->probe;
+    struct qi_loop_view *view = &self->view;
+    PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
+
+    if (task != NULL && task == view->stepping && qi_handle_own(st, handle)->nargs == 0) {
+        view->yielded = 1; /* the last act of the step: qi_task_step_ended() tells */
+    }
+    else if (QI_UNLIKELY(view->smooth != p->session
+                         || view->thread != qi_probe_this_thread())) {
+        queued_by_some_thread(p, self, handle, task, foreign);
+    }
+    else if (task != NULL) {
+        task_queued(p, self, handle, task, foreign);
     }
 }
 
@@ -422,7 +496,6 @@ detail_of(struct qi_probe *p, PyObject *waiter, unsigned kind)
 
 /* What becomes of a task after a step: filled by Python code, then written at once. */
 struct outcome {
-    unsigned end;  /* enum qi_step_end */
     unsigned kind; /* enum qi_wait_kind */
     uint64_t ref;
     uint32_t detail, name, where;
@@ -489,100 +562,163 @@ task_waits(struct qi_probe *p, LoopObject *self, PyObject *task, PyObject *waite
                   outcome.ref);
 }
 
-static void
-task_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
-           uint32_t index, int64_t now)
+/* How a task ended: its last state, and the columns that say so.  May run Python code. */
+struct ending {
+    unsigned state;
+    uint32_t exception, name;
+};
+
+static struct ending
+find_ending(struct qi_probe *p, PyObject *task, uint32_t index)
 {
-    unsigned state = QI_TASK_DONE;
-    uint32_t exception = 0;
-    uint32_t name = qi_row_peek(p->client, index)->row.task.name;
-    PyObject *exc = read_attribute(&p->exception, task);
+    struct ending e = {.state = QI_TASK_DONE,
+                       .name = qi_row_peek(p->client, index)->row.task.name};
+    PyObject *exc = read_of_task(p, &p->exception, task);
 
     if (exc != NULL) {
-        const char *name = Py_TYPE(exc)->tp_name;
-        state = QI_TASK_FAILED;
-        exception = qi_text(p->client, name, strlen(name));
+        const char *type = Py_TYPE(exc)->tp_name;
+        e.state = QI_TASK_FAILED;
+        e.exception = qi_text(p->client, type, strlen(type));
         Py_DECREF(exc);
     }
     else if (is_cancelled(p, task)) {
-        state = QI_TASK_CANCELLED;
+        e.state = QI_TASK_CANCELLED;
     }
-    if (name == 0 && (state != QI_TASK_DONE || p->level >= 3)) {
-        name = qi_name_task(p, task); /* it never waited */
+    if (e.name == 0 && (e.state != QI_TASK_DONE || p->level >= 3)) {
+        e.name = qi_name_task(p, task); /* it never waited */
     }
-    struct qi_slot *slot = qi_row_begin(p->client, index);
-    QI_PUT(slot->row.task.changed, now);
-    QI_PUT(slot->row.task.exception, exception);
-    QI_PUT(slot->row.task.name, name);
-    QI_PUT(slot->row.task.wait_kind, (uint8_t)QI_WAITS_NOTHING);
-    QI_PUT(slot->row.task.wait_ref, 0);
-    qi_row_end(p->client, index);
-    qi_row_retire(p->client, index, state);
-    qi_known_remove(&p->known, task);
-    self->view.tasks -= self->view.tasks > 0;
-    qi_probe_note(p, now, QI_EV_TASK_ENDED, self->view.number, state, QI_REF_ID(ref),
-                  exception);
+    return e;
 }
 
-/* After a step: what became of the task. */
-void
-qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
-                   uint32_t index, int64_t began, int64_t now)
+/* Within a row that is open. */
+static inline void
+put_ending(struct qi_slot *slot, const struct ending *e, int64_t now)
 {
-    uint64_t duration = (uint64_t)(now - began);
-    uint64_t us = duration / US_PER_NS;
-    struct outcome outcome = {.end = QI_STEP_YIELDS};
+    struct qi_task_row *t = &slot->row.task;
+
+    QI_PUT(slot->state, (uint8_t)e->state);
+    QI_PUT(t->changed, now);
+    QI_PUT(t->exception, e->exception);
+    QI_PUT(t->name, e->name);
+    QI_PUT(t->wait_kind, (uint8_t)QI_WAITS_NOTHING);
+    QI_PUT(t->wait_ref, 0);
+}
+
+/* After its last row: the task is not known any more. */
+static inline void
+task_leaves(struct qi_probe *p, LoopObject *self, struct qi_known *known,
+            const struct ending *e, int64_t now)
+{
+    uint64_t id = QI_REF_ID(known->ref);
+
+    qi_row_leave(p->client, known->row, now);
+    qi_known_drop(&p->known, known);
+    self->view.tasks -= self->view.tasks > 0;
+    qi_probe_note(p, now, QI_EV_TASK_ENDED, self->view.number, e->state, id,
+                  e->exception);
+}
+
+static struct qi_known *
+find_again(const struct qi_probe *p, PyObject *task, uint64_t ref)
+{
     struct qi_known *known = qi_known_find(&p->known, task);
 
+    return known != NULL && known->ref == ref ? known : NULL;
+}
+
+/* What the last step of a task leaves to be written. */
+struct result {
+    unsigned end; /* enum qi_step_end */
+    struct outcome outcome;
+    struct ending ending;
+};
+
+/* May run Python code. */
+static void
+find_result(struct qi_probe *p, PyObject *task, uint32_t index, struct result *ret)
+{
+    PyObject *waiter = read_of_task(p, &p->waiter, task);
+
+    if (waiter != NULL) {
+        ret->end = QI_STEP_WAITS;
+        find_out(p, task, waiter, index, &ret->outcome);
+        Py_DECREF(waiter);
+    }
+    else {
+        ret->end = QI_STEP_ENDS;
+        ret->ending = find_ending(p, task, index);
+    }
+}
+
+int
+qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
+                   const struct qi_step *step)
+{
+    struct qi_known *known =
+        step->known != NULL ? step->known : find_again(p, task, step->ref);
+    unsigned loop = self->view.number;
+    uint64_t id = QI_REF_ID(step->ref);
+    uint64_t duration = (uint64_t)(step->now - step->began);
     int yielded = self->view.yielded;
+    struct result result = {.end = QI_STEP_YIELDS};
 
     self->view.yielded = 0;
-    if (known == NULL || known->ref != ref) {
-        return; /* forgotten in between */
+    if (known == NULL) {
+        return 1; /* forgotten in between */
     }
-    if (!yielded && qi_row_peek(p->client, index)->state != QI_TASK_READY) {
-        PyObject *waiter = read_attribute(&p->waiter, task);
-        outcome.end = waiter != NULL ? QI_STEP_WAITS : QI_STEP_ENDS;
-        if (waiter != NULL) {
-            find_out(p, task, waiter, index, &outcome);
-            Py_DECREF(waiter);
+    if (!yielded && qi_row_peek(p->client, step->row)->state != QI_TASK_READY) {
+        uint64_t session = p->session;
+        uint64_t changes = p->known.changes;
+        qi_probe_hold(p);
+        find_result(p, task, step->row, &result);
+        if (!qi_probe_let_go(p) || !qi_probe_is_same(self->st, p, session)) {
+            return 0;
+        }
+        if (p->known.changes != changes) {
+            known = find_again(p, task, step->ref);
+            if (known == NULL) {
+                return 1;
+            }
         }
     }
-    struct qi_slot *slot = qi_row_begin(p->client, index);
+    struct qi_slot *slot = qi_row_begin(p->client, step->row);
     struct qi_task_row *t = &slot->row.task;
     QI_PUT(t->busy, t->busy + duration);
     QI_PUT(t->steps, t->steps + 1);
-    if (us > t->max_step_us) {
+    if (duration > (uint64_t)t->max_step_us * US_PER_NS) {
+        uint64_t us = duration / US_PER_NS;
         QI_PUT(t->max_step_us, us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
     }
-    if (outcome.end == QI_STEP_YIELDS) {
+    if (result.end == QI_STEP_WAITS) {
+        put_wait(slot, &result.outcome, step->now);
+    }
+    else if (result.end == QI_STEP_ENDS) {
+        put_ending(slot, &result.ending, step->now);
+    }
+    else {
         QI_PUT(t->wait_kind, (uint8_t)QI_WAITS_TURN);
         QI_PUT(t->wait_ref, 0);
+        if (yielded) {
+            QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
+            QI_PUT(t->changed, step->now);
+            QI_PUT(t->wakes, t->wakes + 1);
+            QI_PUT(t->self_wakes, t->self_wakes + 1);
+            QI_PUT(t->woken_by, step->ref);
+        }
     }
-    if (yielded) {
-        QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
-        QI_PUT(t->changed, now);
-        QI_PUT(t->wakes, t->wakes + 1);
-        QI_PUT(t->self_wakes, t->self_wakes + 1);
-        QI_PUT(t->woken_by, ref);
+    qi_row_done(p->client, slot);
+    qi_probe_note(p, step->now, QI_EV_TASK_STEP, loop, result.end, id, duration);
+    if (result.end == QI_STEP_WAITS) {
+        qi_probe_note(p, step->now, QI_EV_TASK_WAIT, loop, result.outcome.kind, id,
+                      result.outcome.ref);
     }
-    else if (outcome.end == QI_STEP_WAITS) {
-        put_wait(slot, &outcome, now);
-    }
-    qi_row_end(p->client, index);
-    qi_probe_note(p, now, QI_EV_TASK_STEP, self->view.number, outcome.end, QI_REF_ID(ref),
-                  duration);
-    if (outcome.end == QI_STEP_WAITS) {
-        qi_probe_note(p, now, QI_EV_TASK_WAIT, self->view.number, outcome.kind,
-                      QI_REF_ID(ref), outcome.ref);
+    else if (result.end == QI_STEP_ENDS) {
+        task_leaves(p, self, known, &result.ending, step->now);
     }
     else if (yielded) {
-        qi_probe_note(p, now, QI_EV_TASK_WAKE, self->view.number, QI_WAITS_TURN,
-                      QI_REF_ID(ref), ref);
+        qi_probe_note(p, step->now, QI_EV_TASK_WAKE, loop, QI_WAITS_TURN, id, step->ref);
     }
-    else if (outcome.end == QI_STEP_ENDS) {
-        task_ended(p, self, task, ref, index, now);
-    }
+    return 1;
 }
 
 void
@@ -617,7 +753,7 @@ qi_probe_step_begins(LoopObject *self, PyObject *task, PyObject *coro,
     }
     struct qi_slot *slot = qi_row_begin(p->client, ret_token->row);
     QI_PUT(slot->row.task.code, code);
-    qi_row_end(p->client, ret_token->row);
+    qi_row_done(p->client, slot);
     p->cause = 0; /* what the step does is its own doing */
     qi_task_step_begins(p, self, ret_token->row, now);
     qi_probe_show_current(p, &self->view, ret_token->ref, now);
@@ -635,9 +771,9 @@ qi_probe_step_ended(LoopObject *self, PyObject *task, const struct qi_step_token
     }
     self->view.stepping = token->stepping;
     int64_t now = qi_probe_now();
-    qi_probe_hold(p);
-    qi_task_step_ended(p, self, task, token->ref, token->row, token->began, now);
-    if (!qi_probe_let_go(p)) {
+    struct qi_step step = {
+        .ref = token->ref, .row = token->row, .began = token->began, .now = now};
+    if (!qi_task_step_ended(p, self, task, &step)) {
         return;
     }
     if (token->outer == 0) { /* or else the end of the outer callback tells it */
@@ -645,6 +781,22 @@ qi_probe_step_ended(LoopObject *self, PyObject *task, const struct qi_step_token
     }
     self->view.mark = 0;
     qi_probe_show_current(p, &self->view, token->outer, token->outer_since);
+}
+
+/* A task of which no step was seen has ended. */
+static void
+task_is_over(struct qi_probe *p, LoopObject *self, PyObject *task, uint64_t ref,
+             uint32_t index, int64_t now)
+{
+    struct ending ending = find_ending(p, task, index);
+    struct qi_known *known = find_again(p, task, ref);
+
+    if (known != NULL) {
+        struct qi_slot *slot = qi_row_begin(p->client, index);
+        put_ending(slot, &ending, now);
+        qi_row_done(p->client, slot);
+        task_leaves(p, self, known, &ending, now);
+    }
 }
 
 void
@@ -668,7 +820,7 @@ qi_probe_task_made(LoopObject *self, PyObject *task, PyObject *coro)
         /* What is over already, is told in one go. */
         known = qi_known_find(&p->known, task);
         if (known != NULL) {
-            task_ended(p, self, task, known->ref, known->row, now);
+            task_is_over(p, self, task, known->ref, known->row, now);
         }
     }
     Py_XDECREF(waiter);

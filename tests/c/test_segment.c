@@ -236,7 +236,7 @@ an_ended_row_stays_readable(void)
     qi_row_end(c, first);
     qi_row_retire(c, first, QI_TASK_CANCELLED);
     qi_row_retire(c, first, QI_TASK_DONE); /* over already: nothing happens */
-    /* 16,384 may end after it and its slot is still not taken, within the second. */
+    /* As many may end after it and its slot is still not taken, within the second. */
     uint32_t started = qi_coarse_ms();
     for (uint32_t i = 0; i < QI_ROWS_KEPT; i++) {
         uint32_t index = qi_row_new(c, QI_TASK, 1, NULL);
@@ -249,6 +249,33 @@ an_ended_row_stays_readable(void)
     CHECK(seen.id != 1 || seen.state == QI_TASK_CANCELLED);
     /* One more is too many. */
     CHECK_INT(qi_row_new(c, QI_TASK, 1, NULL), first);
+    qi_client_close(c, 1000, 0);
+}
+
+/* Times come from two clocks, of which one is some milliseconds behind. */
+static void
+a_row_that_ends_later_than_now_is_not_old(void)
+{
+    qi_client *c = open_client();
+    const int64_t now = INT64_C(5000000000000);
+    struct qi_view view;
+    struct qi_slot seen;
+    uint64_t id = 0;
+    uint32_t first = qi_row_new_at(c, QI_TASK, 1, now, &id);
+
+    CHECK_INT(id, 1);
+    struct qi_slot *slot = qi_row_begin(c, first);
+    QI_PUT(slot->state, QI_TASK_DONE);
+    qi_row_done(c, slot);
+    qi_row_leave(c, first, now);
+    qi_row_leave(c, first, now); /* over already: nothing happens */
+    CHECK(qi_row_new_at(c, QI_TASK, 1, now - 5000000, NULL) != first);
+    CHECK(qi_row_new_at(c, QI_TASK, 1, now + INT64_C(999000000), NULL) != first);
+    view_of(c, &view);
+    CHECK_INT(qi_view_slot(&view, first, &seen), QI_VIEW_OK);
+    CHECK_INT(seen.state, QI_TASK_DONE);
+    CHECK_INT(qi_row_new_at(c, QI_TASK, 1, now + INT64_C(1001000000), NULL), first);
+    CHECK(qi_row_new_at(c, QI_TASK, 1, now + INT64_C(1001000000), NULL) != first);
     qi_client_close(c, 1000, 0);
 }
 
@@ -786,6 +813,7 @@ main(void)
     RUN(ids_are_of_their_kind_and_never_used_again);
     RUN(a_loop_row_has_the_number_it_is_given);
     RUN(an_ended_row_stays_readable);
+    RUN(a_row_that_ends_later_than_now_is_not_old);
     RUN(rows_without_a_slot_are_counted);
     RUN(a_full_file_system_is_a_counted_loss);
     RUN(records_need_level_two);
