@@ -92,7 +92,11 @@ uint32_t qi_row_new_at(qi_client *client, unsigned kind, unsigned loop, int64_t 
 /* The slot, for writing with QI_PUT between begin and end. */
 static inline struct qi_slot *qi_row_begin(qi_client *client, uint32_t index);
 static inline void qi_row_end(qi_client *client, uint32_t index);
-/* qi_row_end() of the slot that qi_row_begin() returned: nothing is found out twice. */
+
+/* The same in pieces, so that nothing is found out twice: the slot, which its writer may
+   read; begin; end.  The slot is good until other code than the producer's has run. */
+static inline struct qi_slot *qi_row_at(qi_client *client, uint32_t index);
+static inline void qi_row_open(struct qi_slot *slot);
 static inline void qi_row_done(qi_client *client, struct qi_slot *slot);
 
 /* The entity is over: its last row stays readable for at least a second, unless more than

@@ -37,13 +37,26 @@ qi_producer_of(const qi_client *client)
 }
 
 QI_INLINE struct qi_slot *
-qi_row_begin(qi_client *client, uint32_t index)
+qi_row_at(qi_client *client, uint32_t index)
 {
     struct qi_producer *p = qi_producer_of(client);
-    struct qi_slot *slot = index < p->slot_count ? &p->slots[index] : &p->scratch;
 
+    return index < p->slot_count ? &p->slots[index] : &p->scratch;
+}
+
+QI_INLINE void
+qi_row_open(struct qi_slot *slot)
+{
     QI_STORE(slot->seq, QI_LOAD(slot->seq) | 1u);
     qi_fence_release(); /* odd before any change of the row */
+}
+
+QI_INLINE struct qi_slot *
+qi_row_begin(qi_client *client, uint32_t index)
+{
+    struct qi_slot *slot = qi_row_at(client, index);
+
+    qi_row_open(slot);
     return slot;
 }
 

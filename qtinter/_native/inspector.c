@@ -60,6 +60,22 @@ find_fast(struct qi_fast_attribute *attribute, PyTypeObject *type, const char *n
     Py_XDECREF(descr);
 }
 
+/* A method in C that takes nothing; NULL: there is none. */
+static PyCFunction
+find_method(PyTypeObject *type, const char *name)
+{
+    PyObject *descr = attribute_or_none((PyObject *)type, name);
+    PyCFunction method = NULL;
+
+    if (descr != NULL && Py_IS_TYPE(descr, &PyMethodDescr_Type)
+        && PyType_IsSubtype(type, ((PyMethodDescrObject *)descr)->d_common.d_type)
+        && ((PyMethodDescrObject *)descr)->d_method->ml_flags == METH_NOARGS) {
+        method = ((PyMethodDescrObject *)descr)->d_method->ml_meth;
+    }
+    Py_XDECREF(descr);
+    return method;
+}
+
 static int
 find_asyncio(struct qi_probe *p, qi_state *st)
 {
@@ -94,6 +110,11 @@ find_asyncio(struct qi_probe *p, qi_state *st)
             p->quick_task = NULL;
         }
     }
+    p->get_name = find_method(p->task_type, "get_name");
+    find_fast(&p->cr_await, &PyCoro_Type, "cr_await");
+    find_fast(&p->cr_frame, &PyCoro_Type, "cr_frame");
+    find_fast(&p->gi_yieldfrom, &PyGen_Type, "gi_yieldfrom");
+    find_fast(&p->gi_frame, &PyGen_Type, "gi_frame");
     /* A base of Task keeps it; asyncio does anyway. */
     if (strcmp(((PyTypeObject *)future)->tp_name, "_asyncio.Future") == 0) {
         p->plain_future = (PyTypeObject *)future;
@@ -648,6 +669,7 @@ inspect_known(PyObject *module, PyObject *args)
     if (known != NULL) {
         known->ref = QI_REF(kind, id);
         known->row = (uint32_t)row;
+        p->had_jobs |= kind == QI_JOB;
     }
     Py_RETURN_NONE;
 }

@@ -31,6 +31,20 @@ struct qi_fast_attribute {
     void *closure;
 };
 
+#define QI_STACK_DEPTH 8 /* code locations of a creation stack */
+
+/* The last creation stack: most of the next one is the same. */
+struct qi_stack_memory {
+    struct {
+        const void *code; /* kept by its entry in `codes`; NULL: nothing is known */
+        int instruction;
+        uint32_t id;
+    } at[QI_STACK_DEPTH];
+    size_t len;  /* 0: `id` belongs to something else */
+    uint32_t id; /* of the whole */
+    uint64_t uses;
+};
+
 struct qi_probe {
     qi_client *client;
     uint64_t session; /* differs for each probe of the process */
@@ -45,10 +59,16 @@ struct qi_probe {
     PyTypeObject *py_task_type; /* owned; asyncio's task in Python */
     struct qi_fast_attribute waiter, state, coro, exception;
     PyTypeObject *quick_task; /* task_type, if the four above work for it; or NULL */
+    PyCFunction get_name;     /* its method without arguments; NULL: by look-up */
+    struct qi_fast_attribute cr_await, cr_frame, gi_yieldfrom, gi_frame;
+    struct qi_stack_memory last_stack;
     struct qi_step_type step_types[QI_STEP_TYPES];
     int step_types_len, step_types_next; /* the oldest one makes room */
-    PyObject *py_step, *py_wakeup;       /* owned; functions of py_task_type */
-    const PyMethodDef *c_wakeup;         /* of asyncio's tasks in C, once seen */
+    const PyTypeObject *quick_step;      /* the type of the first, if its word is known */
+    Py_ssize_t quick_step_at;
+    int had_jobs;                  /* futures are known as jobs, or have been */
+    PyObject *py_step, *py_wakeup; /* owned; functions of py_task_type */
+    const PyMethodDef *c_wakeup;   /* of asyncio's tasks in C, once seen */
     PyObject *wake_up_sleeper;  /* owned; asyncio.futures._set_result_unless_cancelled */
     PyObject *gathering_type;   /* owned; asyncio.tasks._GatheringFuture */
     PyTypeObject *plain_future; /* owned; _asyncio.Future, or NULL */
@@ -173,20 +193,37 @@ qi_probe_view(struct qi_probe *p, LoopObject *self)
 struct qi_known *qi_probe_task(struct qi_probe *p, LoopObject *self, PyObject *task,
                                int64_t now, int born);
 
-/* A slot, for reading by whoever writes it. */
-static inline const struct qi_slot *
-qi_row_peek(const qi_client *client, uint32_t index)
-{
-    const struct qi_producer *producer = qi_producer_of(client);
-    return index < producer->slot_count ? &producer->slots[index] : &producer->scratch;
-}
-
 /* A record, at level 2 and above. */
 QI_INLINE void
 qi_probe_note(struct qi_probe *p, int64_t ts, unsigned kind, unsigned loop, uint32_t x,
               uint64_t a, uint64_t b)
 {
     qi_record(p->client, ts, kind, loop, x, a, b);
+}
+
+/* The value of an attribute: NULL without an exception for None, and where there is no
+   such attribute. */
+static inline PyObject *
+qi_some_value(PyObject *value)
+{
+    if (QI_UNLIKELY(value == NULL)) {
+        PyErr_Clear();
+    }
+    else if (value == Py_None) {
+        Py_DECREF(value);
+        value = NULL;
+    }
+    return value;
+}
+
+/* New reference. */
+static inline PyObject *
+qi_read_attribute(const struct qi_fast_attribute *attribute, PyObject *object)
+{
+    return qi_some_value(attribute->get != NULL
+                                 && PyObject_TypeCheck(object, attribute->type)
+                             ? attribute->get(object, attribute->closure)
+                             : PyObject_GetAttrString(object, attribute->name));
 }
 
 /* Intern ids; 0 when unknown. */
@@ -254,14 +291,13 @@ PyObject *qi_task_of_other_step(struct qi_probe *p, PyObject *callable);
 static inline PyObject *
 qi_task_of_step(struct qi_probe *p, PyObject *callable)
 {
-    const struct qi_step_type *step = &p->step_types[0];
-
-    if (callable == NULL || PyFunction_Check(callable)) {
+    if (callable == NULL) {
         return NULL;
     }
-    return Py_TYPE(callable) == step->type && step->at != 0 /* mostly: of C tasks */
-               ? ((PyObject **)callable)[step->at]
-               : qi_task_of_other_step(p, callable);
+    if (Py_TYPE(callable) == p->quick_step) { /* mostly: of C tasks */
+        return ((PyObject **)callable)[p->quick_step_at];
+    }
+    return PyFunction_Check(callable) ? NULL : qi_task_of_other_step(p, callable);
 }
 
 /* What runs now: the part of the row that changes with every callback. */

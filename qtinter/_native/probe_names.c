@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#define MAX_STACK 8  /* code locations of a creation stack */
 #define MAX_CHAIN 64 /* awaits followed to the innermost one */
 #define TASK_PREFIX "Task-"
 
@@ -83,38 +82,40 @@ qi_name_code(struct qi_probe *p, PyObject *code, PyObject *qualname)
     return id;
 }
 
-/* Where a frame is.  To find the line takes the longer the further down a function it
-   is, so what is remembered belongs to the instruction: the key is the address of the
-   code with the instruction's number above it.  The code object is kept by its own
-   entry, so nothing else gets that address. */
+/* Where a frame is whose code runs `instruction`.  To find the line takes the longer the
+   further down a function it is, so what is remembered belongs to the instruction: the
+   key is the address of the code with the instruction's number above it.  The code object
+   is kept by its own entry, so nothing else gets that address.  owner: has the qualified
+   name; may be NULL.  *ret_kept: the code object is kept. */
 static uint32_t
-name_frame(struct qi_probe *p, PyFrameObject *frame, PyObject *qualname)
+name_frame(struct qi_probe *p, PyFrameObject *frame, PyObject *code, int instruction,
+           PyObject *owner, int *ret_kept)
 {
-    PyCodeObject *code = PyFrame_GetCode(frame);
     uint64_t address = (uint64_t)(uintptr_t)code;
-    int64_t instruction = (int64_t)PyFrame_GetLasti(frame) / 2 + 1;
-    int fits = instruction > 0 && instruction <= UINT16_MAX && address >> 48 == 0;
-    const void *key = (const void *)(uintptr_t)(address | (uint64_t)instruction << 48);
+    int64_t number = (int64_t)instruction / 2 + 1;
+    int fits = number > 0 && number <= UINT16_MAX && address >> 48 == 0;
+    const void *key = (const void *)(uintptr_t)(address | (uint64_t)number << 48);
     struct qi_known *known = fits ? qi_known_find(&p->codes, key) : NULL;
-    uint32_t id;
 
+    *ret_kept = 1;
     if (known != NULL) {
-        id = known->text;
+        return known->text;
     }
-    else {
-        int line = PyFrame_GetLineNumber(frame);
+    int line = PyFrame_GetLineNumber(frame);
+    PyObject *qualname = owner == NULL ? NULL : PyObject_GetAttr(owner, p->str_qualname);
+    PyErr_Clear();
 #if PY_VERSION_HEX >= 0x030B0000 /* before, a code object has no qualified name */
-        (void)qi_name_code(p, (PyObject *)code, qualname);
+    (void)qi_name_code(p, code, qualname);
 #endif
-        id = code_at(p, (PyObject *)code, qualname, line > 0 ? (uint32_t)line : 0);
-        if (fits && qi_known_find(&p->codes, code) != NULL) {
-            known = qi_known_enter(&p->codes, key, QI_MAX_CODES);
-            if (known != NULL) {
-                known->text = id;
-            }
+    uint32_t id = code_at(p, code, qualname, line > 0 ? (uint32_t)line : 0);
+    Py_XDECREF(qualname);
+    *ret_kept = qi_known_find(&p->codes, code) != NULL;
+    if (fits && *ret_kept) {
+        known = qi_known_enter(&p->codes, key, QI_MAX_CODES);
+        if (known != NULL) {
+            known->text = id;
         }
     }
-    Py_DECREF(code);
     return id;
 }
 
@@ -247,7 +248,9 @@ task_number(const char *name, Py_ssize_t size)
 uint32_t
 qi_name_task(struct qi_probe *p, PyObject *task)
 {
-    PyObject *name = PyObject_CallMethodObjArgs(task, p->str_get_name, NULL);
+    PyObject *name = p->get_name != NULL && Py_IS_TYPE(task, p->task_type)
+                         ? p->get_name(task, NULL)
+                         : PyObject_CallMethodObjArgs(task, p->str_get_name, NULL);
     Py_ssize_t size = 0;
     const char *utf8 = name != NULL && PyUnicode_Check(name)
                            ? PyUnicode_AsUTF8AndSize(name, &size)
@@ -260,40 +263,53 @@ qi_name_task(struct qi_probe *p, PyObject *task)
     return id;
 }
 
+/* To make a frame object may start the collector, hence Python code that makes tasks: so
+   what is remembered of the whole is void while a part of it is new. */
 uint32_t
 qi_name_stack(struct qi_probe *p)
 {
-    uint32_t codes[MAX_STACK];
+    struct qi_stack_memory *last = &p->last_stack;
+    uint64_t use = ++last->uses;
+    uint32_t codes[QI_STACK_DEPTH];
     size_t n = 0;
     PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
 
-    while (frame != NULL && n < MAX_STACK) {
-        codes[n++] = name_frame(p, frame, NULL);
-        PyFrameObject *back = PyFrame_GetBack(frame);
+    while (frame != NULL && n < QI_STACK_DEPTH) {
+        PyObject *code = (PyObject *)PyFrame_GetCode(frame);
+        int instruction = PyFrame_GetLasti(frame);
+        if (last->at[n].code != code || last->at[n].instruction != instruction) {
+            int kept;
+            last->at[n].id = name_frame(p, frame, code, instruction, NULL, &kept);
+            last->at[n].code = kept ? code : NULL;
+            last->at[n].instruction = instruction;
+            last->len = 0;
+        }
+        codes[n] = last->at[n].id;
+        n++;
+        Py_DECREF(code);
+        PyFrameObject *back = n < QI_STACK_DEPTH ? PyFrame_GetBack(frame) : NULL;
         Py_DECREF(frame);
         frame = back;
     }
     Py_XDECREF(frame);
-    return qi_stack(p->client, codes, n);
+    if (n == 0 || last->uses != use) {
+        last->len = 0;
+        return qi_stack(p->client, codes, n);
+    }
+    if (n != last->len) {
+        last->id = qi_stack(p->client, codes, n);
+        last->len = n;
+    }
+    return last->id;
 }
 
 /* What a coroutine or generator awaits; NULL without an exception. */
 static PyObject *
-awaited_by(PyObject *coro)
+awaited_by(const struct qi_probe *p, PyObject *coro)
 {
-    PyObject *next = NULL;
-
-    if (PyCoro_CheckExact(coro)) {
-        next = PyObject_GetAttrString(coro, "cr_await");
-    }
-    else if (PyGen_CheckExact(coro)) {
-        next = PyObject_GetAttrString(coro, "gi_yieldfrom");
-    }
-    PyErr_Clear();
-    if (next == Py_None) {
-        Py_CLEAR(next);
-    }
-    return next;
+    return PyCoro_CheckExact(coro)  ? qi_read_attribute(&p->cr_await, coro)
+           : PyGen_CheckExact(coro) ? qi_read_attribute(&p->gi_yieldfrom, coro)
+                                    : NULL;
 }
 
 uint32_t
@@ -303,7 +319,7 @@ qi_name_innermost(struct qi_probe *p, PyObject *coro)
     uint32_t id = 0;
 
     for (int i = 0; i < MAX_CHAIN; i++) {
-        PyObject *next = awaited_by(at);
+        PyObject *next = awaited_by(p, at);
         if (next == NULL || !(PyCoro_CheckExact(next) || PyGen_CheckExact(next))) {
             Py_XDECREF(next);
             break;
@@ -311,13 +327,13 @@ qi_name_innermost(struct qi_probe *p, PyObject *coro)
         Py_SETREF(at, next);
     }
     PyObject *frame =
-        PyObject_GetAttrString(at, PyCoro_CheckExact(at) ? "cr_frame" : "gi_frame");
-    PyErr_Clear();
+        qi_read_attribute(PyCoro_CheckExact(at) ? &p->cr_frame : &p->gi_frame, at);
     if (frame != NULL && PyFrame_Check(frame)) {
-        PyObject *qualname = PyObject_GetAttr(at, p->str_qualname);
-        PyErr_Clear();
-        id = name_frame(p, (PyFrameObject *)frame, qualname);
-        Py_XDECREF(qualname);
+        PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
+        int instruction = PyFrame_GetLasti((PyFrameObject *)frame);
+        int kept;
+        id = name_frame(p, (PyFrameObject *)frame, code, instruction, at, &kept);
+        Py_DECREF(code);
     }
     Py_XDECREF(frame);
     Py_DECREF(at);

@@ -81,7 +81,7 @@ run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t beg
     self->view.mark = now;
     qi_probe_note(p, now, QI_EV_CALLBACK, self->view.number, code,
                   (uint64_t)(now - began), ref);
-    if (first != NULL) {
+    if (first != NULL && p->had_jobs) {
         retire_future(p, self, first, now);
     }
     callback_over(p, self, outer, outer_since);
@@ -161,7 +161,7 @@ qi_probe_settle_adopted(struct qi_probe *p, LoopObject *self)
         struct qi_step step = {
             .ref = known->ref,
             .row = known->row,
-            .began = qi_row_peek(p->client, known->row)->row.task.changed,
+            .began = qi_row_at(p->client, known->row)->row.task.changed,
             .now = qi_probe_now(),
             .known = known,
         };

@@ -80,6 +80,10 @@ self_of_step_object(struct qi_probe *p, PyObject *callable)
         }
         Py_XDECREF(descr);
         find_self_in_step(step, callable);
+        if (step == &p->step_types[0]) {
+            p->quick_step = step->at != 0 ? type : NULL;
+            p->quick_step_at = step->at;
+        }
     }
     PyObject *self = step->self == NULL ? NULL : step->self(callable, step->closure);
     if (self == NULL) {
@@ -110,7 +114,7 @@ qi_task_of_other_step(struct qi_probe *p, PyObject *callable)
 {
     PyObject *self = NULL;
 
-    if (Py_TYPE(callable) == p->step_types[0].type) {
+    if (Py_TYPE(callable) == p->step_types[0].type) { /* its word is not known */
         self = self_of_step_object(p, callable);
         return self != NULL && is_task(p, self) ? self : NULL;
     }
@@ -131,31 +135,6 @@ qi_task_of_other_step(struct qi_probe *p, PyObject *callable)
     return self != NULL && is_task(p, self) ? self : NULL;
 }
 
-/* The value of an attribute: NULL without an exception for None, and where there is no
-   such attribute. */
-static inline PyObject *
-some_value(PyObject *value)
-{
-    if (QI_UNLIKELY(value == NULL)) {
-        PyErr_Clear();
-    }
-    else if (value == Py_None) {
-        Py_DECREF(value);
-        value = NULL;
-    }
-    return value;
-}
-
-/* New reference. */
-static PyObject *
-read_attribute(const struct qi_fast_attribute *attribute, PyObject *object)
-{
-    return some_value(attribute->get != NULL
-                              && PyObject_TypeCheck(object, attribute->type)
-                          ? attribute->get(object, attribute->closure)
-                          : PyObject_GetAttrString(object, attribute->name));
-}
-
 /* A task that tells about itself without running Python code or allocating anything. */
 static inline int
 is_quick(const struct qi_probe *p, PyObject *task)
@@ -169,8 +148,8 @@ read_of_task(const struct qi_probe *p, const struct qi_fast_attribute *attribute
              PyObject *task)
 {
     return QI_UNLIKELY(!is_quick(p, task))
-               ? read_attribute(attribute, task)
-               : some_value(attribute->get(task, attribute->closure));
+               ? qi_read_attribute(attribute, task)
+               : qi_some_value(attribute->get(task, attribute->closure));
 }
 
 /* A future's or a task's state is a text: PENDING, FINISHED or CANCELLED.  Takes the
@@ -196,7 +175,7 @@ is_cancelled(const struct qi_probe *p, PyObject *future)
 static int
 is_pending(const struct qi_probe *p, PyObject *future)
 {
-    PyObject *state = read_attribute(&p->state, future);
+    PyObject *state = qi_read_attribute(&p->state, future);
     int r = state != NULL && PyUnicode_Check(state)
             && PyUnicode_CompareWithASCIIString(state, "PENDING") == 0;
     Py_XDECREF(state);
@@ -507,7 +486,7 @@ static void
 find_out(struct qi_probe *p, PyObject *task, PyObject *waiter, uint32_t index,
          struct outcome *ret)
 {
-    const struct qi_task_row *t = &qi_row_peek(p->client, index)->row.task;
+    const struct qi_task_row *t = &qi_row_at(p->client, index)->row.task;
 
     ret->kind = wait_kind_of(p, waiter, &ret->ref);
     ret->name = t->name;
@@ -520,7 +499,7 @@ find_out(struct qi_probe *p, PyObject *task, PyObject *waiter, uint32_t index,
         ret->cancels = (uint16_t)cancels_in_force(p, task, ret->cancels);
     }
     if (p->level >= 3) {
-        PyObject *coro = read_attribute(&p->coro, task);
+        PyObject *coro = qi_read_attribute(&p->coro, task);
         ret->where = coro == NULL ? 0 : qi_name_innermost(p, coro);
         Py_XDECREF(coro);
     }
@@ -572,7 +551,7 @@ static struct ending
 find_ending(struct qi_probe *p, PyObject *task, uint32_t index)
 {
     struct ending e = {.state = QI_TASK_DONE,
-                       .name = qi_row_peek(p->client, index)->row.task.name};
+                       .name = qi_row_at(p->client, index)->row.task.name};
     PyObject *exc = read_of_task(p, &p->exception, task);
 
     if (exc != NULL) {
@@ -666,7 +645,8 @@ qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
     if (known == NULL) {
         return 1; /* forgotten in between */
     }
-    if (!yielded && qi_row_peek(p->client, step->row)->state != QI_TASK_READY) {
+    struct qi_slot *slot = qi_row_at(p->client, step->row);
+    if (!yielded && slot->state != QI_TASK_READY) {
         uint64_t session = p->session;
         uint64_t changes = p->known.changes;
         qi_probe_hold(p);
@@ -680,9 +660,10 @@ qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
                 return 1;
             }
         }
+        slot = qi_row_at(p->client, step->row);
     }
-    struct qi_slot *slot = qi_row_begin(p->client, step->row);
     struct qi_task_row *t = &slot->row.task;
+    qi_row_open(slot);
     QI_PUT(t->busy, t->busy + duration);
     QI_PUT(t->steps, t->steps + 1);
     if (duration > (uint64_t)t->max_step_us * US_PER_NS) {
@@ -811,7 +792,7 @@ qi_probe_task_made(LoopObject *self, PyObject *task, PyObject *coro)
     /* It ran eagerly, or before the inspection began. */
     int64_t now = qi_probe_now();
     qi_probe_hold(p);
-    PyObject *waiter = read_attribute(&p->waiter, task);
+    PyObject *waiter = qi_read_attribute(&p->waiter, task);
     struct qi_known *known = known_task(p, self, task, coro, now, 1);
     if (known != NULL && waiter != NULL) {
         task_waits(p, self, task, waiter, now);
@@ -838,8 +819,8 @@ qi_probe_adopt_task(LoopObject *self, PyObject *task, int pass)
     int64_t now = qi_probe_now();
     struct qi_known *known = qi_probe_task(p, self, task, now, 0);
     if (pass == 1 && known != NULL
-        && qi_row_peek(p->client, known->row)->state == QI_TASK_READY) {
-        PyObject *waiter = read_attribute(&p->waiter, task);
+        && qi_row_at(p->client, known->row)->state == QI_TASK_READY) {
+        PyObject *waiter = qi_read_attribute(&p->waiter, task);
         if (waiter != NULL) {
             task_waits(p, self, task, waiter, now);
             Py_DECREF(waiter);

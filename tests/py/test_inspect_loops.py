@@ -3,6 +3,7 @@
 
 import asyncio
 import functools
+import gc
 import os
 import sys
 import threading
@@ -321,6 +322,54 @@ def test_levels_while_running(shown, run_mode):
     assert inspect.snapshot().info["level"] == 2
     with pytest.raises(ValueError, match="level"):
         inspect.enable(level=9)
+
+
+def test_every_task_has_the_stack_that_made_it(shown, run_mode):
+    """Also one that a finalizer makes while another one's stack is read."""
+
+    async def main():
+        made = []
+
+        def make(name):
+            made.append(create(asyncio.sleep(99), name))
+
+        def here(name):
+            make(name)
+
+        def there(name):
+            make(name)
+
+        class Cycle:
+            def __init__(self, name):
+                self.me, self.name = self, name
+
+            def __del__(self):
+                there(self.name)
+
+        inspect.enable(level=3)
+        before = gc.get_threshold()
+        try:
+            for i in range(20):
+                Cycle(f"there {i}")
+                gc.set_threshold(1, 1, 1)
+                here(f"here {i}")
+                gc.set_threshold(*before)
+                gc.collect()
+                there(f"there {i} again")
+                here(f"here {i} again")
+        finally:
+            gc.set_threshold(*before)
+        await settle()
+        names = {name.split()[0] for name in shown.tasks() if "here" in name}
+        assert names == {"here", "there"}
+        for name, task in shown.tasks().items():
+            if "here" in name:
+                callers = [code["name"].split(".")[-1] for code in task["stack"]]
+                at = callers.index("make")
+                assert callers[at + 1] == name.split()[0], name
+        await end(*made)
+
+    run_mode(main())
 
 
 def test_level_0_forgets_what_it_does_not_see(shown, emitter, run_qt):
