@@ -1,10 +1,11 @@
 """Cost of a recording in the process: what the task-churn benchmark pays for it.
 
-    python tests/bench/record_cost.py [--rounds N] [--tasks N]
+    python tests/bench/record_cost.py [--rounds N] [--tasks N] [--level N]
 
-Inspection is on at level 2 in both cases; in one of them a recorder writes what happens
-into a file.  Rounds are interleaved; the ratio is of the CPU time of the loop's thread,
-and of the time that passed, each the best round.
+Three cases, interleaved: nothing inspects; inspection is on at level 2; a recorder writes
+what happens into a file, with inspection on for that.  The ratios are of the CPU time of
+the loop's thread, and of the time that passed: each case's best round to the best one
+without inspection, and the recorder's to inspection alone.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import time
 
 import qtinter
 from qtinter import inspect
+
+CASES = ("off", "inspected", "recorded")
 
 
 def run(coro):
@@ -37,6 +40,7 @@ async def churn(n):
 
 
 def measure(n):
+    run(churn(200))
     gc.collect()
     gc.disable()
     cpu, wall = time.thread_time(), time.perf_counter()
@@ -46,30 +50,49 @@ def measure(n):
     return result
 
 
+def measure_case(case, options, directory):
+    """The times, and what the recorder says it wrote."""
+    inspect.disable()
+    if case == "off":
+        return measure(options.tasks), None
+    if case == "inspected":
+        inspect.enable(level=options.level, connect=False)
+        return measure(options.tasks), None
+    path = os.path.join(directory, "a.qtrace")
+    with inspect.record(path, level=options.level) as recording:
+        times = measure(options.tasks)
+    return times, recording.statistics()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--tasks", type=int, default=20_000)
+    parser.add_argument("--level", type=int, default=2)
     options = parser.parse_args()
-    times = {"off": [], "on": []}
+    times = {case: [] for case in CASES}
+    stats = None
     with tempfile.TemporaryDirectory() as directory:
         os.environ["QTINTER_RUNTIME_DIR"] = directory
         os.chmod(directory, 0o700)
-        inspect.enable(connect=False)
-        measure(options.tasks)
-        for _ in range(options.rounds):
-            times["off"].append(measure(options.tasks))
-            with inspect.record(os.path.join(directory, "a.qtrace")) as recording:
-                times["on"].append(measure(options.tasks))
-        stats = recording.statistics()
+        for turn in range(options.rounds):
+            for case in CASES[:: 1 if turn % 2 else -1]:
+                took, written = measure_case(case, options, directory)
+                times[case].append(took)
+                stats = written or stats
         inspect.disable()
-    best = {name: [min(t) for t in zip(*rounds)] for name, rounds in times.items()}
+    best = {case: [min(t) for t in zip(*rounds)] for case, rounds in times.items()}
     print(f"events a round: {stats['records']}, lost: {stats['lost']}")
-    print(f"events/s: {stats['records'] / best['on'][1]:,.0f}")
+    print(f"events/s: {stats['records'] / best['recorded'][1]:,.0f}")
     print(f"bytes/event: {stats['bytes'] / stats['records']:.2f}")
     for i, what in enumerate(("CPU of the loop's thread", "time")):
-        off, on = best["off"][i], best["on"][i]
-        print(f"{what}: {off:.4f} s, recorded {on:.4f} s, ratio {on / off:.3f}")
+        off, inspected, recorded = (best[case][i] for case in CASES)
+        print(
+            f"{what}: {off:.4f} s; "
+            f"inspected {inspected:.4f} s, {inspected / off:.3f} x; "
+            f"recorded {recorded:.4f} s, {recorded / off:.3f} x, "
+            f"{recorded / inspected:.3f} x of inspected"
+        )
 
 
 if __name__ == "__main__":
