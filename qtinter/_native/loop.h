@@ -28,8 +28,11 @@
 
 #if defined(__GNUC__)
 #  define QI_UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* A rare case, whose registers the common one should not have to save. */
+#  define QI_APART __attribute__((noinline))
 #else
 #  define QI_UNLIKELY(x) (x)
+#  define QI_APART
 #endif
 
 /* Who gives the loop its turns. */

@@ -288,16 +288,33 @@ int qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
 /* The task whose step or wakeup this is; borrowed, NULL for any other callable. */
 PyObject *qi_task_of_other_step(struct qi_probe *p, PyObject *callable);
 
+/* The same for nearly all of them: 1, and the task, or NULL, in *ret_task. */
+static inline int
+qi_task_of_quick_step(const struct qi_probe *p, PyObject *callable, PyObject **ret_task)
+{
+    *ret_task = NULL;
+    if (callable == NULL || PyFunction_Check(callable)) {
+        return 1;
+    }
+    if (Py_TYPE(callable) == p->quick_step) {
+        *ret_task = ((PyObject **)callable)[p->quick_step_at];
+        return 1;
+    }
+    if (Py_IS_TYPE(callable, &PyCFunction_Type)
+        && ((PyCFunctionObject *)callable)->m_ml == p->c_wakeup) {
+        *ret_task = ((PyCFunctionObject *)callable)->m_self;
+        return 1;
+    }
+    return 0;
+}
+
 static inline PyObject *
 qi_task_of_step(struct qi_probe *p, PyObject *callable)
 {
-    if (callable == NULL) {
-        return NULL;
-    }
-    if (Py_TYPE(callable) == p->quick_step) { /* mostly: of C tasks */
-        return ((PyObject **)callable)[p->quick_step_at];
-    }
-    return PyFunction_Check(callable) ? NULL : qi_task_of_other_step(p, callable);
+    PyObject *task;
+
+    return qi_task_of_quick_step(p, callable, &task) ? task
+                                                     : qi_task_of_other_step(p, callable);
 }
 
 /* What runs now: the part of the row that changes with every callback. */

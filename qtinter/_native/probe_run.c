@@ -41,7 +41,7 @@ callback_over(struct qi_probe *p, LoopObject *self, uint64_t outer, int64_t oute
 }
 
 /* Calls a handle that is no task step. */
-static int
+static QI_APART int
 run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t began)
 {
     qi_state *st = self->st;
@@ -89,7 +89,7 @@ run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t beg
 }
 
 /* A step of a task that is not known: it became known to nobody when it was queued. */
-static struct qi_known *
+static QI_APART struct qi_known *
 late_task(struct qi_probe *p, LoopObject *self, PyObject *task, int64_t began)
 {
     qi_probe_hold(p);
@@ -194,7 +194,7 @@ qi_probe_adopt_running(LoopObject *self, PyObject *task)
 
 /* What has to be seen to before the loop's handles are run without further questions.
    0: they are not observed. */
-static int
+static QI_APART int
 make_smooth(struct qi_probe *p, LoopObject *self)
 {
     qi_state *st = self->st;

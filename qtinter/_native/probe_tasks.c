@@ -109,7 +109,7 @@ is_c_wakeup(struct qi_probe *p, PyObject *callable)
     return 1;
 }
 
-PyObject *
+QI_APART PyObject *
 qi_task_of_other_step(struct qi_probe *p, PyObject *callable)
 {
     PyObject *self = NULL;
@@ -328,7 +328,7 @@ cancels_in_force(struct qi_probe *p, PyObject *task, long guess)
 
 /* A handle of a task, which no step of its own has queued.  Holds the probe where Python
    code may run. */
-static void
+static QI_APART void
 task_queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
             int foreign)
 {
@@ -387,7 +387,7 @@ queued_by_other_thread(struct qi_probe *p, LoopObject *self, PyObject *handle)
     }
 }
 
-static void
+static QI_APART void
 queued_by_some_thread(struct qi_probe *p, LoopObject *self, PyObject *handle,
                       PyObject *task, int foreign)
 {
@@ -406,15 +406,14 @@ queued_by_some_thread(struct qi_probe *p, LoopObject *self, PyObject *handle,
     }
 }
 
-void
-qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
+QI_INLINE void
+queued(struct qi_probe *p, LoopObject *self, PyObject *handle, PyObject *task,
+       int foreign)
 {
-    qi_state *st = self->st;
-    struct qi_probe *p = st->probe;
     struct qi_loop_view *view = &self->view;
-    PyObject *task = qi_task_of_step(p, QI_SLOT(st, handle, callback));
 
-    if (task != NULL && task == view->stepping && qi_handle_own(st, handle)->nargs == 0) {
+    if (task != NULL && task == view->stepping
+        && qi_handle_own(self->st, handle)->nargs == 0) {
         view->yielded = 1; /* the last act of the step: qi_task_step_ended() tells */
     }
     else if (QI_UNLIKELY(view->smooth != p->session
@@ -423,6 +422,29 @@ qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
     }
     else if (task != NULL) {
         task_queued(p, self, handle, task, foreign);
+    }
+}
+
+static QI_APART void
+something_queued(struct qi_probe *p, LoopObject *self, PyObject *handle,
+                 PyObject *callback, int foreign)
+{
+    queued(p, self, handle, qi_task_of_other_step(p, callback), foreign);
+}
+
+void
+qi_probe_queued(LoopObject *self, PyObject *handle, int foreign)
+{
+    qi_state *st = self->st;
+    struct qi_probe *p = st->probe;
+    PyObject *callback = QI_SLOT(st, handle, callback);
+    PyObject *task;
+
+    if (qi_task_of_quick_step(p, callback, &task)) {
+        queued(p, self, handle, task, foreign);
+    }
+    else {
+        something_queued(p, self, handle, callback, foreign);
     }
 }
 
@@ -605,101 +627,115 @@ find_again(const struct qi_probe *p, PyObject *task, uint64_t ref)
     return known != NULL && known->ref == ref ? known : NULL;
 }
 
-/* What the last step of a task leaves to be written. */
-struct result {
-    unsigned end; /* enum qi_step_end */
-    struct outcome outcome;
-    struct ending ending;
-};
-
-/* May run Python code. */
-static void
-find_result(struct qi_probe *p, PyObject *task, uint32_t index, struct result *ret)
+/* Within a row that is open: one step more. */
+static inline void
+put_step(struct qi_slot *slot, uint64_t duration)
 {
-    PyObject *waiter = read_of_task(p, &p->waiter, task);
-
-    if (waiter != NULL) {
-        ret->end = QI_STEP_WAITS;
-        find_out(p, task, waiter, index, &ret->outcome);
-        Py_DECREF(waiter);
-    }
-    else {
-        ret->end = QI_STEP_ENDS;
-        ret->ending = find_ending(p, task, index);
-    }
-}
-
-int
-qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
-                   const struct qi_step *step)
-{
-    struct qi_known *known =
-        step->known != NULL ? step->known : find_again(p, task, step->ref);
-    unsigned loop = self->view.number;
-    uint64_t id = QI_REF_ID(step->ref);
-    uint64_t duration = (uint64_t)(step->now - step->began);
-    int yielded = self->view.yielded;
-    struct result result = {.end = QI_STEP_YIELDS};
-
-    self->view.yielded = 0;
-    if (known == NULL) {
-        return 1; /* forgotten in between */
-    }
-    struct qi_slot *slot = qi_row_at(p->client, step->row);
-    if (!yielded && slot->state != QI_TASK_READY) {
-        uint64_t session = p->session;
-        uint64_t changes = p->known.changes;
-        qi_probe_hold(p);
-        find_result(p, task, step->row, &result);
-        if (!qi_probe_let_go(p) || !qi_probe_is_same(self->st, p, session)) {
-            return 0;
-        }
-        if (p->known.changes != changes) {
-            known = find_again(p, task, step->ref);
-            if (known == NULL) {
-                return 1;
-            }
-        }
-        slot = qi_row_at(p->client, step->row);
-    }
     struct qi_task_row *t = &slot->row.task;
-    qi_row_open(slot);
+
     QI_PUT(t->busy, t->busy + duration);
     QI_PUT(t->steps, t->steps + 1);
     if (duration > (uint64_t)t->max_step_us * US_PER_NS) {
         uint64_t us = duration / US_PER_NS;
         QI_PUT(t->max_step_us, us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
     }
-    if (result.end == QI_STEP_WAITS) {
-        put_wait(slot, &result.outcome, step->now);
-    }
-    else if (result.end == QI_STEP_ENDS) {
-        put_ending(slot, &result.ending, step->now);
-    }
-    else {
-        QI_PUT(t->wait_kind, (uint8_t)QI_WAITS_TURN);
-        QI_PUT(t->wait_ref, 0);
-        if (yielded) {
-            QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
-            QI_PUT(t->changed, step->now);
-            QI_PUT(t->wakes, t->wakes + 1);
-            QI_PUT(t->self_wakes, t->self_wakes + 1);
-            QI_PUT(t->woken_by, step->ref);
-        }
+}
+
+/* The step has queued the next one, or (woken) somebody else has done so meanwhile. */
+static inline void
+step_goes_on(struct qi_probe *p, unsigned loop, struct qi_slot *slot, uint64_t duration,
+             const struct qi_step *step, int woken)
+{
+    struct qi_task_row *t = &slot->row.task;
+    uint64_t id = QI_REF_ID(step->ref);
+
+    qi_row_open(slot);
+    put_step(slot, duration);
+    QI_PUT(t->wait_kind, (uint8_t)QI_WAITS_TURN);
+    QI_PUT(t->wait_ref, 0);
+    if (!woken) {
+        QI_PUT(slot->state, (uint8_t)QI_TASK_READY);
+        QI_PUT(t->changed, step->now);
+        QI_PUT(t->wakes, t->wakes + 1);
+        QI_PUT(t->self_wakes, t->self_wakes + 1);
+        QI_PUT(t->woken_by, step->ref);
     }
     qi_row_done(p->client, slot);
-    qi_probe_note(p, step->now, QI_EV_TASK_STEP, loop, result.end, id, duration);
-    if (result.end == QI_STEP_WAITS) {
-        qi_probe_note(p, step->now, QI_EV_TASK_WAIT, loop, result.outcome.kind, id,
-                      result.outcome.ref);
-    }
-    else if (result.end == QI_STEP_ENDS) {
-        task_leaves(p, self, known, &result.ending, step->now);
-    }
-    else if (yielded) {
+    qi_probe_note(p, step->now, QI_EV_TASK_STEP, loop, QI_STEP_YIELDS, id, duration);
+    if (!woken) {
         qi_probe_note(p, step->now, QI_EV_TASK_WAKE, loop, QI_WAITS_TURN, id, step->ref);
     }
+}
+
+/* The task waits, or it has ended. */
+static QI_APART int
+step_stops(struct qi_probe *p, LoopObject *self, PyObject *task, struct qi_known *known,
+           const struct qi_step *step)
+{
+    uint64_t session = p->session;
+    uint64_t changes = p->known.changes;
+    unsigned loop = self->view.number;
+    uint64_t id = QI_REF_ID(step->ref);
+    uint64_t duration = (uint64_t)(step->now - step->began);
+    struct outcome outcome = {0};
+    struct ending ending;
+
+    qi_probe_hold(p);
+    PyObject *waiter = read_of_task(p, &p->waiter, task);
+    if (waiter != NULL) {
+        find_out(p, task, waiter, step->row, &outcome);
+        Py_DECREF(waiter);
+    }
+    else {
+        ending = find_ending(p, task, step->row);
+    }
+    if (!qi_probe_let_go(p) || !qi_probe_is_same(self->st, p, session)) {
+        return 0;
+    }
+    if (p->known.changes != changes) {
+        known = find_again(p, task, step->ref);
+        if (known == NULL) {
+            return 1;
+        }
+    }
+    struct qi_slot *slot = qi_row_begin(p->client, step->row);
+    put_step(slot, duration);
+    if (waiter != NULL) {
+        put_wait(slot, &outcome, step->now);
+        qi_row_done(p->client, slot);
+        qi_probe_note(p, step->now, QI_EV_TASK_STEP, loop, QI_STEP_WAITS, id, duration);
+        qi_probe_note(p, step->now, QI_EV_TASK_WAIT, loop, outcome.kind, id, outcome.ref);
+    }
+    else {
+        put_ending(slot, &ending, step->now);
+        qi_row_done(p->client, slot);
+        qi_probe_note(p, step->now, QI_EV_TASK_STEP, loop, QI_STEP_ENDS, id, duration);
+        task_leaves(p, self, known, &ending, step->now);
+    }
     return 1;
+}
+
+int
+qi_task_step_ended(struct qi_probe *p, LoopObject *self, PyObject *task,
+                   const struct qi_step *step)
+{
+    struct qi_known *known = step->known;
+    struct qi_slot *slot = qi_row_at(p->client, step->row);
+    int yielded = self->view.yielded;
+
+    self->view.yielded = 0;
+    if (known == NULL) {
+        known = find_again(p, task, step->ref);
+        if (known == NULL) {
+            return 1; /* forgotten in between */
+        }
+    }
+    if (yielded || slot->state == QI_TASK_READY) {
+        step_goes_on(p, self->view.number, slot, (uint64_t)(step->now - step->began),
+                     step, !yielded);
+        return 1;
+    }
+    return step_stops(p, self, task, known, step);
 }
 
 void

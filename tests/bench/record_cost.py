@@ -2,10 +2,10 @@
 
     python tests/bench/record_cost.py [--rounds N] [--tasks N] [--level N]
 
-Three cases, interleaved: nothing inspects; inspection is on at level 2; a recorder writes
-what happens into a file, with inspection on for that.  The ratios are of the CPU time of
-the loop's thread, and of the time that passed: each case's best round to the best one
-without inspection, and the recorder's to inspection alone.
+Three cases, interleaved: nothing inspects; inspection is on at level 2; a recorder
+writes what happens into a file, with inspection on for that.  The ratios are of the CPU
+time of the loop's thread, and of the time that passed: each case's best round to the
+best one without inspection, and the recorder's to inspection alone.
 """
 
 import argparse
