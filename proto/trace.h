@@ -75,6 +75,11 @@ enum qi_trace_flag {
 #define QI_TRACE_IDS_MAX (1u << 20)     /* intern ids are below this */
 #define QI_TRACE_NOTE_MAX 131072u       /* bytes of a note's body */
 #define QI_TRACE_CHUNKS_MAX (1u << 20)  /* in a file */
+/* What zstd makes of a chunk that it cannot make smaller is not stored. */
+#define QI_TRACE_STORED_MAX QI_TRACE_BODY_MAX
+/* A file's chunks together unpack to this, or to so many times the size of the file. */
+#define QI_TRACE_UNPACKED_MAX (64u << 20)
+#define QI_TRACE_RATIO_MAX 100u /* recordings of real programs: 3 to 10 */
 
 #define QI_TRACE_SUFFIX ".qtrace"
 

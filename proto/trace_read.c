@@ -18,6 +18,9 @@
 
 #define BUFFER_SIZE 262144u
 #define MIN_FRAME 4u
+#define FOOTER_MAX (QI_TRACE_CHUNKS_MAX * 80u) /* a writer needs 72 for a chunk */
+#define LOOKED_MIN (64u << 20)
+#define FIRST_LOOK 4096u
 
 const char *
 qi_trace_read_text(int status)
@@ -240,16 +243,37 @@ check_codec(unsigned codec)
     return codec == QI_TRACE_RAW ? QI_TRACE_READ_OK : QI_TRACE_READ_E_CODEC;
 }
 
+/* Where there is something else than a hole, from `at` on. */
+static uint64_t
+pass_hole(const struct qi_trace *t, uint64_t at)
+{
+#ifdef SEEK_DATA
+    if (t->fd >= 0) {
+        off_t data = lseek(t->fd, (off_t)at, SEEK_DATA);
+        if (data < 0) {
+            return errno == ENXIO ? t->size : at;
+        }
+        return (uint64_t)data > at ? (uint64_t)data : at;
+    }
+#endif
+    return at;
+}
+
 /* Where the next block's head is, from `at` on; the size of the file: there is none. */
 static uint64_t
 find_block(const struct qi_trace *t, uint64_t at, uint8_t *buffer)
 {
     const size_t mark = 4;
     struct block block;
+    size_t want = FIRST_LOOK; /* it may be near */
 
-    while (at < t->size && t->size - at >= QI_TRACE_BLOCK_SIZE) {
-        size_t some =
-            t->size - at < BUFFER_SIZE ? (size_t)(t->size - at) : (size_t)BUFFER_SIZE;
+    for (;;) {
+        at = pass_hole(t, at);
+        if (at >= t->size || t->size - at < QI_TRACE_BLOCK_SIZE) {
+            break;
+        }
+        size_t some = t->size - at < want ? (size_t)(t->size - at) : want;
+        want = BUFFER_SIZE;
         if (read_bytes(t, buffer, some, at) < 0) {
             break;
         }
@@ -288,22 +312,45 @@ keep_chunk(struct qi_trace *t, const struct qi_trace_place *place)
     return QI_TRACE_READ_OK;
 }
 
+static int
+sizes_can_be(const struct qi_trace_place *p)
+{
+    return p->raw <= QI_TRACE_BODY_MAX && p->stored <= QI_TRACE_STORED_MAX
+           && p->n <= QI_TRACE_RECORDS_MAX
+           && (p->codec != QI_TRACE_RAW || p->raw == p->stored);
+}
+
+/* Is it one of those that are small until they are unpacked? */
+static int
+unpacks_to_too_much(const struct qi_trace *t)
+{
+    return t->unpacked > QI_TRACE_UNPACKED_MAX
+           && t->unpacked / QI_TRACE_RATIO_MAX > t->size;
+}
+
 /* A chunk with a good head: is the rest as it was written, and can it be read? */
 static int
 take_chunk(struct qi_trace *t, struct qi_trace_place *p, uint8_t *buffer)
 {
-    int r = check_stored(t, p, buffer);
+    int r = sizes_can_be(p) ? check_stored(t, p, buffer) : QI_TRACE_READ_E_DAMAGED;
 
     if (r == QI_TRACE_READ_E_OS || r == QI_TRACE_READ_E_NOMEM) {
         return r;
     }
-    if (r < 0) {
+    t->unpacked += r == QI_TRACE_READ_OK ? p->raw : 0;
+    if (r == QI_TRACE_READ_E_CHECKSUM) {
         add_problem(t, "bad checksum in chunk %llu", (unsigned long long)p->seq);
     }
-    else if (p->raw > QI_TRACE_BODY_MAX || p->n > QI_TRACE_RECORDS_MAX
-             || (p->codec == QI_TRACE_RAW && p->raw != p->stored)) {
-        r = QI_TRACE_READ_E_DAMAGED;
+    else if (r < 0) {
         add_problem(t, "chunk %llu has sizes that cannot be", (unsigned long long)p->seq);
+    }
+    else if (unpacks_to_too_much(t)) {
+        r = QI_TRACE_READ_E_DAMAGED;
+        t->unpacked -= p->raw;
+        add_problem(t,
+                    "chunk %llu is left out: a file of this size cannot unpack to so "
+                    "much",
+                    (unsigned long long)p->seq);
     }
     else if ((r = check_codec(p->codec)) < 0) {
         add_problem(t, "chunk %llu: %s", (unsigned long long)p->seq,
@@ -333,6 +380,59 @@ check_sequence(struct qi_trace *t)
     }
 }
 
+/* One more chunk that only the footer tells of. */
+static void
+extend_edge(struct qi_trace_edge *edge, uint64_t first, uint64_t n, int64_t t0,
+            int64_t t1)
+{
+    if (edge->count == 0) {
+        edge->first = first;
+        edge->t0 = t0;
+    }
+    if (n > 0 && first >= edge->first) {
+        edge->count = first - edge->first + n;
+        edge->t1 = t1;
+    }
+}
+
+/* [offset, size, seq, t0, t1, first, n, flags, ...] of the footer. */
+static void
+look_for_edges(struct qi_trace *t, const struct qi_value *list)
+{
+    struct qi_cursor cursor = qi_cursor_in(list);
+    struct qi_value v[8];
+    uint64_t lowest = UINT64_MAX;
+    uint64_t highest = 0;
+
+    for (size_t i = 0; i < t->count; i++) {
+        lowest = t->chunks[i].seq < lowest ? t->chunks[i].seq : lowest;
+        highest = t->chunks[i].seq > highest ? t->chunks[i].seq : highest;
+    }
+    for (;;) {
+        uint64_t seq = 0;
+        uint64_t first = 0;
+        uint64_t n = 0;
+        int64_t t0 = 0;
+        int64_t t1 = 0;
+        for (size_t i = 0; i < 8; i++) {
+            if (!qi_cursor_next(&cursor, &v[i])) {
+                return;
+            }
+        }
+        if (!qi_value_uint(&v[2], &seq) || !qi_value_int(&v[3], &t0)
+            || !qi_value_int(&v[4], &t1) || !qi_value_uint(&v[5], &first)
+            || !qi_value_uint(&v[6], &n) || n > QI_TRACE_RECORDS_MAX) {
+            return;
+        }
+        if (seq < lowest) {
+            extend_edge(&t->before, first, n, t0, t1);
+        }
+        else if (seq > highest) {
+            extend_edge(&t->after, first, n, t0, t1);
+        }
+    }
+}
+
 /* The footer's place says how many chunks there were: seq of the one to come. */
 static void
 check_footer(struct qi_trace *t, const struct block *footer)
@@ -355,10 +455,12 @@ check_footer(struct qi_trace *t, const struct block *footer)
     }
     struct qi_cursor cursor = qi_cursor_in(&whole);
     while (qi_cursor_next(&cursor, &key) && qi_cursor_next(&cursor, &value)) {
-        if (key.type == QI_VALUE_UINT && key.u == 0 && value.type == QI_VALUE_LIST
-            && value.size / 8 != t->count) {
-            add_problem(t, "%zu chunks were found, and the footer has %u", t->count,
-                        value.size / 8);
+        if (key.type == QI_VALUE_UINT && key.u == 0 && value.type == QI_VALUE_LIST) {
+            if (value.size / 8 != t->count) {
+                add_problem(t, "%zu chunks were found, and the footer has %u", t->count,
+                            value.size / 8);
+            }
+            look_for_edges(t, &value);
         }
         else if (key.type == QI_VALUE_UINT && key.u == 1) {
             (void)qi_value_uint(&value, &t->dropped);
@@ -392,7 +494,8 @@ check_tail(const struct qi_trace *t, uint64_t at, uint64_t footer)
 static void
 take_footer(struct qi_trace *t, const struct block *footer, uint8_t *buffer)
 {
-    if (check_stored(t, &footer->place, buffer) < 0) {
+    if (footer->place.stored > FOOTER_MAX
+        || check_stored(t, &footer->place, buffer) < 0) {
         add_problem(t, "bad checksum in the footer");
         return;
     }
@@ -402,6 +505,51 @@ take_footer(struct qi_trace *t, const struct block *footer, uint8_t *buffer)
     }
 }
 
+/* Where the next block is behind the head of one that is not as it was written.  There
+   may be bytes missing in it: then that is before the end that its head tells. */
+static uint64_t
+find_behind_bad(struct qi_trace *t, const struct qi_trace_place *p, uint8_t *buffer)
+{
+    int is_there = p->size <= t->size - p->offset; /* and was read, for its checksum */
+    uint64_t end = is_there ? p->offset + p->size : t->size;
+
+    t->looked += FIRST_LOOK + (is_there ? p->stored : 0);
+    if (t->looked / 4 > t->size + LOOKED_MIN) {
+        return end; /* a file made of heads: enough was read for them */
+    }
+    uint64_t next = find_block(t, p->offset + p->head, buffer);
+    return next < end ? next : end;
+}
+
+/* No block is at `at`; where the next one is, or the size of the file. */
+static uint64_t
+pass_damage(struct qi_trace *t, uint64_t at, uint8_t *buffer)
+{
+    uint64_t next = find_block(t, at, buffer);
+
+    if (next == t->size) {
+        add_problem(t, "the end is torn: %llu bytes behind the last whole chunk",
+                    (unsigned long long)(t->size - at));
+    }
+    else {
+        add_problem(t, "%llu damaged bytes at %llu", (unsigned long long)(next - at),
+                    (unsigned long long)at);
+    }
+    return next;
+}
+
+/* A block that says that it is longer than what is left; where the next one is. */
+static uint64_t
+pass_cut_block(struct qi_trace *t, const struct block *block, uint8_t *buffer)
+{
+    uint64_t next = find_behind_bad(t, &block->place, buffer);
+
+    add_problem(t, "%schunk %llu is cut short",
+                next == t->size ? "the end is torn: " : "",
+                (unsigned long long)block->place.seq);
+    return next;
+}
+
 static int
 scan(struct qi_trace *t, uint64_t at, uint8_t *buffer)
 {
@@ -409,34 +557,35 @@ scan(struct qi_trace *t, uint64_t at, uint8_t *buffer)
 
     while (at < t->size) {
         if (!read_block_head(t, at, &block)) {
-            uint64_t next = find_block(t, at, buffer);
-            if (next == t->size) {
-                add_problem(t, "the end is torn: %llu bytes behind the last whole chunk",
-                            (unsigned long long)(t->size - at));
-                return QI_TRACE_READ_OK;
-            }
-            add_problem(t, "%llu damaged bytes at %llu", (unsigned long long)(next - at),
-                        (unsigned long long)at);
-            at = next;
-            continue;
+            at = pass_damage(t, at, buffer);
         }
-        if (block.place.size > t->size - at) {
-            add_problem(t, "the end is torn: chunk %llu is cut short",
-                        (unsigned long long)block.place.seq);
-            return QI_TRACE_READ_OK;
-        }
-        if (block.kind == QI_TRACE_CHUNK) {
+        else if (block.kind == QI_TRACE_CHUNK && !sizes_can_be(&block.place)) {
             int r = take_chunk(t, &block.place, buffer);
             if (r < 0) {
                 return r;
             }
+            at = find_behind_bad(t, &block.place, buffer);
+        }
+        else if (block.place.size > t->size - at) {
+            at = pass_cut_block(t, &block, buffer);
+        }
+        else if (block.kind == QI_TRACE_CHUNK) {
+            int r = take_chunk(t, &block.place, buffer);
+            if (r < 0) {
+                return r;
+            }
+            at = block.place.status == QI_TRACE_READ_E_CHECKSUM
+                     ? find_behind_bad(t, &block.place, buffer)
+                     : at + block.place.size;
         }
         else if (block.kind == QI_TRACE_FOOTER) {
             check_sequence(t);
             take_footer(t, &block, buffer);
             return QI_TRACE_READ_OK;
         }
-        at += block.place.size; /* other kinds are of later versions */
+        else {
+            at += block.place.size; /* other kinds are of later versions */
+        }
     }
     return QI_TRACE_READ_OK;
 }

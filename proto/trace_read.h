@@ -3,8 +3,11 @@
  *
  * Promises (tests/c/test_trace_damage.c has one case per line):
  *   - no file, whatever its bytes, makes a function read outside of its memory or take
- *     more of it than the limits of trace.h say;
- *   - a file that is cut at any byte behind its head is read up to the last whole chunk;
+ *     more of it than the limits of trace.h say; all chunks of a file unpack to no more
+ *     than a multiple of its size;
+ *   - no file makes opening take more time than a few times that of reading it;
+ *   - a file that is cut at any byte behind its head is read up to the last whole chunk,
+ *     and one from which bytes are missing in the middle after that again;
  *   - every byte that is not as it was written is noticed: what is missing is in the
  *     problems;
  *   - blocks, frames, keys and record kinds of later minor versions are passed over.
@@ -56,6 +59,12 @@ struct qi_trace_place {
     int8_t status; /* of enum qi_trace_read_status: what read() will say at least */
 };
 
+/* Records that only the footer tells of; count 0: none. */
+struct qi_trace_edge {
+    uint64_t first, count;
+    int64_t t0, t1;
+};
+
 struct qi_trace {
     /* where the bytes are: a descriptor, or memory */
     int fd;               /* owned; -1: memory */
@@ -72,6 +81,10 @@ struct qi_trace {
     char (*problems)[QI_TRACE_PROBLEM_SIZE]; /* owned, QI_TRACE_PROBLEMS_MAX of them */
     size_t problem_count; /* more than there are texts: they were too many */
     int has_footer;
+    struct qi_trace_edge before, after; /* the chunks that are there */
+
+    uint64_t unpacked; /* of the chunks so far */
+    uint64_t looked;   /* bytes that were read for chunks that turned out to be bad */
 };
 
 /* 0 or negative; afterwards qi_trace_close().  ret_trace is filled in either way. */

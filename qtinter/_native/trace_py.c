@@ -315,6 +315,11 @@ reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
 /* --- reading a chunk -------------------------------------------------------------- */
 
+/* A recorder notes stalls, a thousand in a second at most, and findings, and a chunk has
+   a few losses before its first record: more is nobody's recording. */
+#define NOTES_MAX 16384
+#define LOSSES_MAX 4096
+
 struct contents {
     PyObject *entries, *rows, *ended, *gaps, *notes;
     int64_t state_ts;
@@ -421,6 +426,10 @@ put_own_frame(struct contents *c, const struct qi_frame *frame)
     struct qi_trace_note note;
     int r = 0;
 
+    if (PyList_GET_SIZE(c->notes) >= NOTES_MAX
+        || PyList_GET_SIZE(c->gaps) >= LOSSES_MAX) {
+        return QI_TRACE_READ_E_DAMAGED;
+    }
     if (qi_trace_loss(frame, &loss)) {
         r = append_new(c->gaps, Py_BuildValue("(KKsLL)", (unsigned long long)loss.first,
                                               (unsigned long long)loss.count, loss.cause,
@@ -609,6 +618,31 @@ get_complete(ReaderObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(qi_trace_is_complete(&self->trace));
 }
 
+/* (first, count, t0, t1) of an edge, if there is one. */
+static int
+append_edge(PyObject *list, const struct qi_trace_edge *edge)
+{
+    return edge->count == 0
+               ? 0
+               : append_new(list,
+                            Py_BuildValue("(KKLL)", (unsigned long long)edge->first,
+                                          (unsigned long long)edge->count,
+                                          (long long)edge->t0, (long long)edge->t1));
+}
+
+static PyObject *
+get_missing(ReaderObject *self, void *Py_UNUSED(closure))
+{
+    PyObject *list = PyList_New(0);
+
+    if (list != NULL
+        && (append_edge(list, &self->trace.before) < 0
+            || append_edge(list, &self->trace.after) < 0)) {
+        Py_CLEAR(list);
+    }
+    return list;
+}
+
 static PyMethodDef reader_methods[] = {
     {"read", (PyCFunction)reader_read, METH_O,
      PyDoc_STR("read($self, index, /)\n--\n\n"
@@ -623,6 +657,10 @@ static PyGetSetDef reader_attributes[] = {
      PyDoc_STR("(seq, t0, t1, first, n, flags, size) of each chunk."), NULL},
     {"problems", (getter)get_problems, NULL,
      PyDoc_STR("What is missing or damaged, one line each."), NULL},
+    {"missing", (getter)get_missing, NULL,
+     PyDoc_STR("(first, count, t0, t1) of the records before the first chunk and after\n"
+               "the last one that only the footer tells of."),
+     NULL},
     {"complete", (getter)get_complete, NULL,
      PyDoc_STR("The recording ended in good order, and nothing is wrong with it."), NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -31,8 +31,14 @@ SIGNALS = 0  # key of the lane of emissions; a task's is its id, a loop's -numbe
 _KIND = {name: number for number, (name, _) in _tables.RECORDS.items()}
 _STEP_YIELDS, _STEP_ENDS = 1, 2
 _WAITS_TURN = 1
+_KIND_MAX = 255  # of a segment: they are kept as bytes
 _REF_BITS = 56
 _REF_ID = (1 << _REF_BITS) - 1
+
+
+def _waits_for(wait_kind: int) -> int:
+    """The kind of a segment of waiting, also for a number that nobody knows."""
+    return WAITS + min(wait_kind, _KIND_MAX - WAITS)
 
 
 class Span(NamedTuple):
@@ -107,8 +113,10 @@ class Lane:
 
     def add(self, start: int, end: int, kind: int, ref: int = 0) -> None:
         """Appends a segment."""
-        if self.ends and start < self.ends[-1]:
-            start = self.ends[-1]
+        # No clock is below 0: a duration that is longer than that is a made up one.
+        floor = self.ends[-1] if self.ends else 0
+        if start < floor:
+            start = floor
         if end < start:
             return
         ran = 0
@@ -263,7 +271,7 @@ class Lanes:
             return
         lane = self.tasks[row.id] = Lane(row.id, row["created"])
         lane.code, lane.creator = row["code"], row["creator"]
-        kind = _STATE_SEGMENTS.get(row.state, WAITS + row["wait_kind"])
+        kind = _STATE_SEGMENTS.get(row.state, _waits_for(row["wait_kind"]))
         lane.open(row["changed"] or row["created"], kind, row["wait_ref"])
 
     def gap(self, count: int) -> None:
@@ -367,10 +375,11 @@ class Lanes:
 
     def _task_wait(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
         lane = self._lane(a, ts)
+        kind = _waits_for(x)
         if lane.kind >= WAITS:
-            lane.kind, lane.ref = WAITS + x, b
+            lane.kind, lane.ref = kind, b
         elif lane.kind < 0:
-            lane.open(ts, READY if x == _WAITS_TURN else WAITS + x, b)
+            lane.open(ts, READY if x == _WAITS_TURN else kind, b)
 
     def _task_wake(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
         lane = self._lane(a, ts)

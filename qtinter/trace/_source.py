@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import itertools
 import os
 import shutil
+import stat
 import struct
 import time
 from typing import Any, Iterable, Iterator, List, Tuple
@@ -22,6 +24,8 @@ from .. import _core
 RowList = List[Any]
 # (number since the segment was made, ts, kind, loop, x, a, b), see proto/records.def.
 Record = Tuple[int, int, int, int, int, int, int]
+
+_NOTES_MAX = 250_000  # of a recording: stalls and findings
 
 _RECORD = struct.Struct("<qHHIQQ")  # as in the file and in the segment
 
@@ -191,20 +195,24 @@ class TraceSource(Source):
         self.notes = []
         self.problems = list(self._reader.problems)
         before: tuple[int, int] | None = None  # number after the last record; its time
-        for index, (_, t0, t1, first, n, *_) in enumerate(self._reader.chunks):
+        left_out = 0
+        chunks = self._reader.chunks
+        # In a file that somebody has put together they may be in any order, or twice.
+        order = sorted(range(len(chunks)), key=lambda index: chunks[index][:6])
+        for place, copies in itertools.groupby(order, lambda index: chunks[index][:6]):
+            _, t0, t1, first, n, _ = place
             gaps: list[Gap] = []
             if before is not None and first < before[0]:
-                continue  # it is there twice, as one of the problems says
-            try:
-                chunk = self._reader.read(index)
-            except ValueError as exc:
-                self.problems.append(str(exc))
+                continue  # of something else, as one of the problems says
+            chunk = self._read_one(list(copies))
+            if chunk is None:
                 gaps.append(Gap(first, n, "damaged", t0, t1))
             else:
-                self._chunks.append((index, t0, t1))
                 self.entries.update((key, value) for key, _, value in chunk["entries"])
                 gaps.extend(Gap(*gap) for gap in chunk["gaps"])
-                self.notes.extend(Note(*note) for note in chunk["notes"])
+                room = _NOTES_MAX - len(self.notes)
+                self.notes.extend(Note(*note) for note in chunk["notes"][:room])
+                left_out += max(0, len(chunk["notes"]) - room)
             known = min((gap.first for gap in gaps), default=first)
             if before is not None and known > before[0]:
                 # Chunks in between that are not there at all.
@@ -213,14 +221,31 @@ class TraceSource(Source):
                 self.gaps.append(Gap(number, known - number, "damaged", ts, until))
             self.gaps.extend(gaps)
             before = first + n, t1
-        chunks = self._reader.chunks
-        begin = min((t0 for _, t0, *_ in chunks), default=None)
+        if left_out:
+            self.problems.append(f"{left_out} notes are left out: there are too many")
+        for first, count, t0, t1 in self._reader.missing:
+            self.gaps.append(Gap(first, count, "damaged", t0, t1))
+        self.gaps.sort(key=lambda gap: gap.first)
+        times = [(t0, t1) for _, t0, t1, *_ in chunks]
+        times += [(t0, t1) for _, _, t0, t1 in self._reader.missing]
+        begin = min((t0 for t0, _ in times), default=None)
         self.info.setdefault("mono0", begin or 0)
         # mono0 is a moment at which the process began to be inspected.
         self.info["begin"] = self.info["mono0"] if begin is None else begin
-        self.info["last"] = max(
-            (t1 for _, _, t1, *_ in chunks), default=self.info["begin"]
-        )
+        self.info["last"] = max((t1 for _, t1 in times), default=self.info["begin"])
+
+    def _read_one(self, copies: list[int]) -> dict[str, Any] | None:
+        """The first one that can be read of chunks that say the same of themselves."""
+        for index in copies:
+            try:
+                chunk = self._reader.read(index)
+            except ValueError as exc:
+                self.problems.append(str(exc))
+            else:
+                _, t0, t1, *_ = self._reader.chunks[index]
+                self._chunks.append((index, t0, t1))
+                return chunk
+        return None
 
     def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
         for index, _, _ in self._chunks:
@@ -249,6 +274,8 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     :raises OSError: the file cannot be opened.
     :raises ValueError: it is neither a trace nor a segment, or is damaged.
     """
-    with open(path, "rb") as file:
-        magic = file.read(8)
+    magic = b""
+    if stat.S_ISREG(os.stat(path).st_mode):  # a FIFO would make us wait
+        with open(path, "rb") as file:
+            magic = file.read(8)
     return SegmentSource(path) if magic == b"QTINSEG1" else TraceSource(path)

@@ -70,8 +70,12 @@ def open(  # noqa: A001 - as builtins.open
     if not found:
         raise ValueError(f"there is no .qtrace and no .qiseg file in {path}")
     found.sort(key=lambda name: not os.path.basename(name).startswith("trace."))
-    first, *others = [Trace(open_source(name), allow_gaps=allow_gaps) for name in found]
-    first.others = others
+    first = Trace(open_source(found[0]), allow_gaps=allow_gaps)
+    for name in found[1:]:
+        try:
+            first.others.append(Trace(open_source(name), allow_gaps=allow_gaps))
+        except (OSError, ValueError) as exc:  # of a process that was killed, perhaps
+            first.problems.append(str(exc))
     return first
 
 

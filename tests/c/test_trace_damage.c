@@ -138,7 +138,7 @@ sizes_that_cannot_be_are_refused(void)
         {16, QI_TRACE_BODY_MAX + 1, 4, "chunk 1 has sizes that cannot be"},
         {16, 3, 4, "chunk 1 has sizes that cannot be"}, /* raw, and not what is stored */
         {56, QI_TRACE_RECORDS_MAX + 1, 4, "chunk 1 has sizes that cannot be"},
-        {12, UINT32_MAX, 4, "the end is torn: chunk 1 is cut short"},
+        {12, UINT32_MAX, 4, "chunk 1 has sizes that cannot be"},
         {11, 9, 1, "chunk 1: compressed in a way"},
         {24, 5, 8, "chunks 1 to 4 are missing"},
         {24, 0, 8, "chunk 0 comes after chunk 0"},
@@ -164,6 +164,13 @@ sizes_that_cannot_be_are_refused(void)
         qi_trace_close(&t);
     }
     /* Of a chunk that is compressed its size alone is wrong. */
+    memcpy(copy, bytes, size);
+    patch_head(copy, &place, 12, place.stored + 8192, 4);
+    patch_head(copy, &place, 16, place.stored + 8192, 4);
+    CHECK_INT(qi_trace_open_memory(copy, size, &t), QI_TRACE_READ_OK);
+    CHECK(has_problem(&t, "chunk 1 is cut short"));
+    CHECK(t.has_footer); /* it is inside of what the chunk says that it takes */
+    qi_trace_close(&t);
     memcpy(copy, bytes, size);
     patch_head(copy, &place, 11, QI_TRACE_ZSTD, 1);
     patch_head(copy, &place, 16, QI_TRACE_BODY_MAX + 1, 4);
@@ -208,7 +215,104 @@ missing_chunks_are_named(void)
     CHECK(has_problem(&t, "chunks 0 to 0 are missing"));
     CHECK(has_problem(&t, "3 chunks were found, and the footer has 5"));
     check_records(&t, 2);
+    CHECK_INT(t.before.first, 0);
+    CHECK_INT(t.before.count, 10);
+    CHECK_INT(t.before.t0, first.t0);
+    CHECK_INT(t.before.t1, first.t1);
+    CHECK_INT(t.after.count, 0);
     qi_trace_close(&t);
+    free(bytes);
+}
+
+/* What was removed from a chunk takes no other one with it. */
+static void
+bytes_that_are_missing_in_the_middle_cost_one_chunk(void)
+{
+    struct qi_trace t;
+    size_t whole = 0;
+
+    make_file(4, 50, 1);
+    uint8_t *bytes = slurp(file_path, &whole);
+    CHECK_INT(qi_trace_open_memory(bytes, whole, &t), QI_TRACE_READ_OK);
+    struct qi_trace_place places[4];
+    memcpy(places, t.chunks, sizeof(places));
+    qi_trace_close(&t);
+    for (size_t damaged = 0; damaged < 4; damaged++) {
+        size_t gone = 100;
+        size_t at = (size_t)places[damaged].offset + 80;
+        uint8_t *copy = malloc(whole - gone);
+        CHECK(copy != NULL);
+        memcpy(copy, bytes, at);
+        memcpy(copy + at, bytes + at + gone, whole - gone - at);
+        CHECK_INT(qi_trace_open_memory(copy, whole - gone, &t), QI_TRACE_READ_OK);
+        CHECK_INT(t.count, 4);
+        CHECK(t.has_footer);
+        for (size_t i = 0; i < 4; i++) {
+            struct sums sums = {0};
+            CHECK_INT(read_chunk(&t, i, &sums),
+                      i == damaged ? QI_TRACE_READ_E_CHECKSUM : 0);
+        }
+        qi_trace_close(&t);
+        free(copy);
+    }
+    free(bytes);
+}
+
+/* Each says that it has all of the rest: they are not all believed. */
+static void
+a_file_made_of_heads_takes_no_time(void)
+{
+    const size_t heads = 100000;
+    struct qi_trace t;
+    size_t size = 0;
+
+    make_file(1, 10, 1);
+    uint8_t *bytes = slurp(file_path, &size);
+    CHECK_INT(qi_trace_open_memory(bytes, size, &t), QI_TRACE_READ_OK);
+    struct qi_trace_place place = t.chunks[0];
+    qi_trace_close(&t);
+    size_t all = place.offset + heads * 64;
+    uint8_t *copy = malloc(all);
+    CHECK(copy != NULL);
+    memcpy(copy, bytes, place.offset);
+    for (size_t i = 0; i < heads; i++) {
+        struct qi_trace_place head = {.offset = place.offset + i * 64, .head = 64};
+        memcpy(copy + head.offset, bytes + place.offset, 64);
+        for (size_t k = 12; k <= 16; k += 4) {
+            patch_head(copy, &head, k, (heads - i - 1) * 64, 4);
+        }
+    }
+    CHECK_INT(qi_trace_open_memory(copy, all, &t), QI_TRACE_READ_OK);
+    CHECK(t.looked < 5 * (all + (UINT64_C(64) << 20)));
+    CHECK(!qi_trace_is_complete(&t));
+    qi_trace_close(&t);
+    free(copy);
+    free(bytes);
+}
+
+/* Chunks that are small until they are unpacked. */
+static void
+a_small_file_does_not_unpack_to_a_large_one(void)
+{
+    struct qi_trace t;
+    size_t size = 0;
+
+    make_file(5, 50, 0);
+    uint8_t *bytes = slurp(file_path, &size);
+    CHECK_INT(qi_trace_open_memory(bytes, size, &t), QI_TRACE_READ_OK);
+    struct qi_trace_place places[5];
+    memcpy(places, t.chunks, sizeof(places));
+    qi_trace_close(&t);
+    if (places[0].codec == QI_TRACE_ZSTD) {
+        for (size_t i = 0; i < 5; i++) {
+            patch_head(bytes, &places[i], 16, QI_TRACE_BODY_MAX, 4);
+        }
+        CHECK_INT(qi_trace_open_memory(bytes, size, &t), QI_TRACE_READ_OK);
+        CHECK_INT(t.chunks[1].status, QI_TRACE_READ_OK);
+        CHECK_INT(t.chunks[2].status, QI_TRACE_READ_E_DAMAGED);
+        CHECK(has_problem(&t, "chunk 2 is left out: a file of this size cannot"));
+        qi_trace_close(&t);
+    }
     free(bytes);
 }
 
@@ -305,6 +409,9 @@ main(void)
     RUN(damage_with_good_checksums_never_crashes);
     RUN(sizes_that_cannot_be_are_refused);
     RUN(missing_chunks_are_named);
+    RUN(bytes_that_are_missing_in_the_middle_cost_one_chunk);
+    RUN(a_file_made_of_heads_takes_no_time);
+    RUN(a_small_file_does_not_unpack_to_a_large_one);
     RUN(what_later_versions_add_is_passed_over);
     RUN(another_major_is_refused);
     remove_directory();

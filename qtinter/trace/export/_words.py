@@ -12,6 +12,7 @@ from .._state import KIND
 if TYPE_CHECKING:
     from .._source import Record, Source
 
+_REF_ID = (1 << 56) - 1
 _KEPT = 10_000  # names of what has ended, for records that speak of it later
 _AHEAD = (
     10_000_000_000  # ns; a chunk of a file, which is shorter, has rows of what ends
@@ -135,8 +136,7 @@ class Words(Process):
         if word == "nothing":
             return "nothing known"
         if word == "job":
-            found = self.ref(ref)
-            row = self.rows.get(found) if found else None
+            row = self.rows.get((JOB, ref & _REF_ID)) if ref >> 56 == JOB else None
             return f"job {self.code_text(row['code'])}" if row is not None else word
         return self.describe(ref) or word
 
