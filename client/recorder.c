@@ -120,6 +120,8 @@ write_chunk(struct qi_recorder *r)
 
     if (status < 0) {
         set_state(r, "failed", qi_trace_text(status));
+        r->source.chunk.records = 0; /* they are in no file, and never will be */
+        update_stats(r);
         return QI_E_OS;
     }
     return QI_OK;
@@ -467,6 +469,34 @@ prepare(struct qi_recorder *r)
     return status;
 }
 
+/* Before a file is replaced.  Two recordings into one would leave that of the one that
+   began last. */
+static int
+check_others(const qi_client *c, const struct qi_recorder *r)
+{
+    int status = QI_E_INVALID;
+
+    qi_client_lock();
+    for (unsigned i = 0; i < QI_RECORDERS_MAX && status != QI_E_EXISTS; i++) {
+        const struct qi_recorder *other = c->recorders[i];
+        if (other == NULL) {
+            status = QI_OK;
+        }
+        else if (strcmp(other->path, r->path) == 0
+                 && __atomic_load_n(&other->writer, __ATOMIC_ACQUIRE) != NULL) {
+            status = QI_E_EXISTS;
+        }
+    }
+    qi_client_unlock();
+    if (status == QI_E_EXISTS) {
+        qi_client_set_error("%.180s: it is being recorded into already", r->path);
+    }
+    else if (status == QI_E_INVALID) {
+        qi_client_set_error("there are %d recordings already", QI_RECORDERS_MAX);
+    }
+    return status;
+}
+
 static int
 make_recorder(qi_client *c, const struct qi_recorder_options *options,
               struct qi_recorder **ret_recorder)
@@ -482,6 +512,9 @@ make_recorder(qi_client *c, const struct qi_recorder_options *options,
     r->worker.ended_ends[0] = r->worker.ended_ends[1] = -1;
     (void)pthread_mutex_init(&r->lock, NULL);
     int status = copy_options(r, options);
+    if (status == QI_OK) {
+        status = check_others(c, r);
+    }
     if (status == QI_OK) {
         status = prepare(r);
     }

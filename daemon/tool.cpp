@@ -448,6 +448,10 @@ Tool::startRecording(const qi_frame &frame, Application *application)
         result(seq, false, "the path of a recording must be absolute");
         return;
     }
+    if (maxBytes != 0 && maxBytes < QI_TRACE_LIMIT_MIN) {
+        result(seq, false, "max_bytes must be 65536 or more");
+        return;
+    }
     if (!trigger.isEmpty() && qi_trigger_parse(&on, trigger.constData()) < 0) {
         result(seq, false, "trigger: " QI_TRIGGER_SYNTAX);
         return;

@@ -81,6 +81,9 @@ enum qi_trace_flag {
 #define QI_TRACE_UNPACKED_MAX (64u << 20)
 #define QI_TRACE_RATIO_MAX 100u /* recordings of real programs: 3 to 10 */
 
+/* The least limit of a file: there is room for a chunk and what is live. */
+#define QI_TRACE_LIMIT_MIN 65536u
+
 #define QI_TRACE_SUFFIX ".qtrace"
 
 /* What the map says of the process.  Texts are borrowed, NULL counts as empty. */

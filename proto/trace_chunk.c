@@ -260,6 +260,17 @@ encode_wire_row(struct qi_chunk *c, const struct qi_wire_row *row)
     }
 }
 
+/* Bytes for rows.  In a file with a limit, of which events have an eighth, they must
+   leave room for events: compressed they are a third of that, or less. */
+static size_t
+rows_share(const struct qi_chunk *c)
+{
+    if (c->share >= QI_TRACE_CHUNK_BYTES || c->share * 8 > QI_TRACE_ROWS_BYTES) {
+        return QI_TRACE_ROWS_BYTES;
+    }
+    return c->share * 8;
+}
+
 void
 qi_chunk_put_row(struct qi_chunk *c, int64_t ts, const struct qi_wire_row *row)
 {
@@ -271,7 +282,7 @@ qi_chunk_put_row(struct qi_chunk *c, int64_t ts, const struct qi_wire_row *row)
         ts == c->state_ts ? QI_TRACE_ROWS_MAX : c->key_rows + QI_TRACE_ROWS_MAX;
     if (c->rows >= limit
         || !make_room(c, &c->state, QI_ROW_BYTES_MAX + 8 * QI_COLUMNS_MAX + FRAME_HEAD,
-                      QI_TRACE_ROWS_BYTES)) {
+                      rows_share(c))) {
         c->rows_left_out++;
         c->flags |= QI_TRACE_ROWS_CUT;
         return;

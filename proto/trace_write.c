@@ -66,6 +66,8 @@ qi_trace_text(int status)
         return "the path is empty or too long";
     case QI_TRACE_E_FULL:
         return "more chunks than a recording may have";
+    case QI_TRACE_E_GONE:
+        return "the file was removed or replaced meanwhile";
     default:
         return "unknown error";
     }
@@ -233,6 +235,10 @@ qi_trace_check_path(const char *path)
     if (lstat(path, &st) < 0) {
         return errno == ENOENT ? QI_TRACE_OK : QI_TRACE_E_OS;
     }
+    if (S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return QI_TRACE_E_OS;
+    }
     if (!S_ISREG(st.st_mode) || st.st_uid != geteuid()) {
         return QI_TRACE_E_EXISTS;
     }
@@ -382,19 +388,29 @@ footer_bytes(size_t chunks)
 
 /* How many chunks must go so that `size` more bytes find room. */
 static size_t
-too_many_bytes(const struct qi_trace_writer *w, uint64_t size)
+too_many_for(const struct qi_trace_writer *w, uint64_t size, uint64_t most)
 {
-    uint64_t most = w->options.max_bytes;
     uint64_t used = w->end + size;
     size_t n = 0;
 
-    if (most == 0 || used + footer_bytes(w->chunks + 1) <= most) {
-        return 0;
-    }
-    while (n < w->chunks && used + footer_bytes(w->chunks - n + 1) > most / 2) {
+    while (n < w->chunks && used + footer_bytes(w->chunks - n + 1) > most) {
         used -= w->index[n++].size;
     }
     return n;
+}
+
+static size_t
+too_many_bytes(const struct qi_trace_writer *w, uint64_t size, int is_last)
+{
+    uint64_t most = w->options.max_bytes;
+    size_t n = 0;
+
+    if (most == 0 || too_many_for(w, size, most) == 0) {
+        return 0;
+    }
+    /* Half of it goes, so that this is not for each chunk; but not everything. */
+    n = is_last ? w->chunks : too_many_for(w, size, most / 2);
+    return n < w->chunks ? n : too_many_for(w, size, most);
 }
 
 static size_t
@@ -413,9 +429,9 @@ too_old(const struct qi_trace_writer *w, int64_t newest)
 
 /* Makes room for a block.  Old chunks go when they are half of what is there. */
 static int
-make_room(struct qi_trace_writer *w, uint64_t size, int64_t t1)
+make_room(struct qi_trace_writer *w, uint64_t size, int64_t t1, int is_last)
 {
-    size_t n = too_many_bytes(w, size);
+    size_t n = too_many_bytes(w, size, is_last);
     size_t old = too_old(w, t1);
 
     if (old * 2 > w->chunks && old > n) {
@@ -573,7 +589,12 @@ append_chunk(struct qi_trace_writer *w, const struct qi_chunk *c)
         n = 1;
         stored = packed.size;
     }
-    int r = make_room(w, stored + QI_TRACE_BLOCK_SIZE, c->t1);
+    int is_last = c->records == 0 && (c->flags & QI_TRACE_LAST) != 0;
+    uint64_t size = (uint64_t)stored + QI_TRACE_BLOCK_SIZE;
+    if (is_last && w->chunks > 0 && too_many_bytes(w, size, 1) == w->chunks) {
+        return QI_TRACE_OK; /* what happened is worth more than the state at the end */
+    }
+    int r = make_room(w, size, c->t1, is_last);
     if (r == QI_TRACE_OK) {
         r = index_has_room(w);
     }
@@ -756,6 +777,8 @@ qi_trace_write_copy(struct qi_trace_writer *w, const char *path, int64_t from_ts
 int
 qi_trace_finish(struct qi_trace_writer *w)
 {
+    struct stat st;
+
     if (w == NULL) {
         return QI_TRACE_OK;
     }
@@ -766,6 +789,9 @@ qi_trace_finish(struct qi_trace_writer *w)
     }
     if (r == QI_TRACE_OK) {
         r = write_footer(w, w->fd, &w->end, w->index, w->chunks, 0);
+    }
+    if (r == QI_TRACE_OK && fstat(w->fd, &st) == 0 && st.st_nlink == 0) {
+        r = QI_TRACE_E_GONE;
     }
     int saved = r == w->status && r < 0 ? w->os_error : errno;
     free_writer(w);

@@ -6,8 +6,8 @@
  *     can be read up to the last whole chunk;
  *   - a file that is there already is replaced if it is a recording of the same user, and
  *     left alone otherwise; no link is followed;
- *   - with a limit, the file stays below it (unless one chunk alone is larger): the
- * oldest chunks go;
+ *   - with a limit, the file stays below it: the oldest chunks go, and of more live rows
+ *     than leave room for events some are left out;
  *   - after a failed write nothing more is written, and why is known.
  *
  * The ring: chunks are appended until the limit is reached.  Then those that stay, half
@@ -39,7 +39,8 @@ enum qi_trace_status {
     QI_TRACE_E_NOMEM = -2,
     QI_TRACE_E_EXISTS = -3, /* the path is taken by something else */
     QI_TRACE_E_PATH = -4,   /* too long, or empty */
-    QI_TRACE_E_FULL = -5    /* more chunks than a file may have */
+    QI_TRACE_E_FULL = -5,   /* more chunks than a file may have */
+    QI_TRACE_E_GONE = -6    /* somebody has removed the file, or put another there */
 };
 
 /* One line about a status, without a full stop. */

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _KEEP = ("always", "on_error")
 _STOP_TIMEOUT_MS = 5000
+_MAX_BYTES_LEAST = 65_536  # room for a chunk and what is live
 
 # The recordings in progress and the level that each wants; the level without them; the
 # level that was set for them; and whether inspection was switched on for them.
@@ -46,10 +47,11 @@ def record(
         is an error.
     :param keep: ``"always"``, or ``"on_error"``: the file is removed unless an
         exception leaves the block.
-    :param max_bytes: keep the file below it: the oldest part goes.
+    :param max_bytes: keep the file below it, 65,536 or more: the oldest part goes.
     :param max_age: seconds; what is older goes.
     :param level: of the inspection meanwhile, 2 to 4, if it is lower now.
-    :raises OSError: the file cannot be made (``FileExistsError``: see above).
+    :raises OSError: the file cannot be made (``FileExistsError``: see above, or it is
+        being recorded into already).
     :raises ValueError: an argument is out of range.
 
     If inspection is off it is switched on, without looking for a daemon, until the end
@@ -57,7 +59,7 @@ def record(
     """
     if keep not in _KEEP:
         raise ValueError(f"keep must be 'always' or 'on_error', not {keep!r}")
-    options = {"max_bytes": max_bytes, "max_age_ns": _ns("max_age", max_age)}
+    options = {"max_bytes": _bytes(max_bytes), "max_age_ns": _ns("max_age", max_age)}
     return Recording(path, options, level=level, keep=keep)
 
 
@@ -89,7 +91,7 @@ def flight(
     ends.  Parameters and errors otherwise as those of :func:`record`.
     """
     options = {
-        "max_bytes": max_bytes,
+        "max_bytes": _bytes(max_bytes),
         "max_age_ns": _ns("max_age", max_age),
         "on": on,
         "pre_ns": _ns("pre", pre),
@@ -124,7 +126,7 @@ class Recording:
         level: int | None = None,
         keep: str = "always",
     ) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = os.path.abspath(os.fsdecode(path))
         self._keep = keep
         self._pid = os.getpid()
         self._last: dict[str, Any] = {}
@@ -152,7 +154,8 @@ class Recording:
     def stop(self) -> dict[str, Any]:
         """End it, and return its statistics; nothing happens the second time.
 
-        A recording that failed (the disk is full) is a ``RuntimeWarning``.
+        A recording that failed (the disk is full, the file was removed), or of which a
+        capture did, is a ``RuntimeWarning``.
         """
         if not self._running or self._pid != os.getpid():
             return self._last  # in a forked child: the parent goes on
@@ -165,7 +168,8 @@ class Recording:
             self._last = dict(self._last, state="failed", reason=str(exc))
         finally:
             _end(self)
-        if self._last["state"] == "failed":
+        if self._last.get("reason"):
+            # "capture: ..." if it went on nevertheless.
             warnings.warn(
                 f"the recording {self.path} is not complete: {self._last['reason']}",
                 RuntimeWarning,
@@ -174,6 +178,8 @@ class Recording:
         return self._last
 
     def __enter__(self) -> Recording:
+        if not self._running:
+            raise RuntimeError(f"{self!r} cannot be entered: begin another one")
         return self
 
     def __exit__(
@@ -198,9 +204,22 @@ class Recording:
 def _ns(name: str, seconds: float | None) -> int | None:
     if seconds is None:
         return None
+    if not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
     if not 0 <= seconds < 1e9:
         raise ValueError(f"{name} must be seconds, 0 or more, not {seconds!r}")
     return int(seconds * 1e9)
+
+
+def _bytes(size: int | None) -> int | None:
+    """Checks ``max_bytes``; 0 is no limit, as None is."""
+    if size is None or size == 0:
+        return None
+    if not isinstance(size, int):
+        raise TypeError(f"max_bytes must be a whole number, not {size!r}")
+    if not _MAX_BYTES_LEAST <= size < 1 << 63:
+        raise ValueError(f"max_bytes must be 65536 or more, not {size!r}")
+    return size
 
 
 def _begin(recording: Recording, level: int | None) -> None:
@@ -213,6 +232,8 @@ def _begin(recording: Recording, level: int | None) -> None:
             "this build of qtinter makes no recordings: msgpack-c was not found"
         )
     wanted = 2 if level is None else level
+    if not isinstance(wanted, int):
+        raise TypeError(f"level must be 2 to 4, not {level!r}")
     if not 2 <= wanted <= 4:
         raise ValueError(f"level must be 2 to 4, not {level!r}")
     if not _core.inspect_is_open():

@@ -25,6 +25,7 @@ RowList = List[Any]
 # (number since the segment was made, ts, kind, loop, x, a, b), see proto/records.def.
 Record = Tuple[int, int, int, int, int, int, int]
 
+_ROWS_CUT = 1  # flag of a chunk
 _NOTES_MAX = 250_000  # of a recording: stalls and findings
 
 _RECORD = struct.Struct("<qHHIQQ")  # as in the file and in the segment
@@ -148,7 +149,7 @@ class SegmentSource(ListSource):
     def __init__(self, path: str | os.PathLike[str], since: int = 0) -> None:
         from ..inspect.segment import is_running
 
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         data = _core.inspect_read_segment(self.path, since)
         info, records, oldest = data["header"], data["records"], data["oldest"]
         if is_running(info["pid"], info["start"]):
@@ -186,7 +187,7 @@ class TraceSource(Source):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)  # bytes would be a recording
         self._reader = _core.TraceReader(self.path)
         self._chunks: list[tuple[int, int, int]] = []  # index, t0, t1
         self.info = dict(self._reader.header)
@@ -200,7 +201,7 @@ class TraceSource(Source):
         # In a file that somebody has put together they may be in any order, or twice.
         order = sorted(range(len(chunks)), key=lambda index: chunks[index][:6])
         for place, copies in itertools.groupby(order, lambda index: chunks[index][:6]):
-            _, t0, t1, first, n, _ = place
+            seq, t0, t1, first, n, flags = place
             gaps: list[Gap] = []
             if before is not None and first < before[0]:
                 continue  # of something else, as one of the problems says
@@ -213,6 +214,10 @@ class TraceSource(Source):
                 room = _NOTES_MAX - len(self.notes)
                 self.notes.extend(Note(*note) for note in chunk["notes"][:room])
                 left_out += max(0, len(chunk["notes"]) - room)
+            if flags & _ROWS_CUT:
+                self.problems.append(
+                    f"chunk {seq}: there was no room for the state of everything"
+                )
             known = min((gap.first for gap in gaps), default=first)
             if before is not None and known > before[0]:
                 # Chunks in between that are not there at all.

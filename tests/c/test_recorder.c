@@ -470,14 +470,20 @@ what_cannot_be_is_refused(void)
     struct qi_recorder_options options = {.path = ""};
     struct qi_recorder_stats stats;
     uint32_t handles[QI_RECORDERS_MAX];
+    struct stat before;
+    struct stat after;
     uint32_t handle = 0;
     char path[160];
 
+    options.path = file_path;
+    CHECK_INT(qi_recorder_start(c, &options, &handle), QI_OK);
+    (void)stop(c, handle);
+    options.path = "";
     CHECK_INT(qi_recorder_start(c, &options, &handle), QI_E_INVALID);
     options.path = "/nowhere/x.qtrace";
     CHECK_INT(qi_recorder_start(c, &options, &handle), QI_E_OS);
     options.path = directory;
-    CHECK_INT(qi_recorder_start(c, &options, &handle), QI_E_EXISTS);
+    CHECK_INT(qi_recorder_start(c, &options, &handle), QI_E_OS);
     CHECK_INT(qi_recorder_stop(c, 0, 0, &stats), QI_E_INVALID);
     CHECK_INT(qi_recorder_stop(c, 12345, 0, &stats), QI_E_INVALID);
     for (int i = 0; i < QI_RECORDERS_MAX; i++) {
@@ -485,15 +491,25 @@ what_cannot_be_is_refused(void)
         options.path = path;
         CHECK_INT(qi_recorder_start(c, &options, &handles[i]), QI_OK);
     }
+    /* One that is refused has not replaced what was there. */
+    CHECK_INT(stat(file_path, &before), 0);
     options.path = file_path;
     CHECK_INT(qi_recorder_start(c, &options, &handle), QI_E_INVALID);
+    CHECK_INT(stat(file_path, &after), 0);
+    CHECK_INT(after.st_ino, before.st_ino);
     for (int i = 0; i < QI_RECORDERS_MAX; i++) {
         (void)stop(c, handles[i]);
         CHECK_INT(qi_recorder_stats(c, handles[i], &stats), QI_E_INVALID);
         (void)snprintf(path, sizeof(path), "%s/%d.qtrace", directory, i);
         CHECK_INT(unlink(path), 0);
     }
-    CHECK_INT(qi_client_save_trace(c, directory, 0), QI_E_EXISTS);
+    CHECK_INT(qi_recorder_start(c, &options, &handle), QI_OK);
+    CHECK_INT(qi_recorder_start(c, &options, &handles[1]), QI_E_EXISTS);
+    CHECK_INT(stat(file_path, &before), 0);
+    (void)stop(c, handle);
+    CHECK_INT(stat(file_path, &after), 0);
+    CHECK_INT(after.st_ino, before.st_ino);
+    CHECK_INT(qi_client_save_trace(c, directory, 0), QI_E_OS);
     qi_client_close(c, 1000, 0);
 }
 

@@ -163,6 +163,65 @@ a_ring_stays_below_its_limit(void)
     qi_chunk_fini(&c);
 }
 
+/* Rows that take more than half of the limit do not make everything else go. */
+static void
+a_ring_of_large_chunks_keeps_what_happened(void)
+{
+    const uint64_t limit = 65536;
+    struct qi_trace_writer *w = create(file_path, limit, 1);
+    struct qi_chunk c;
+    struct qi_trace t;
+    struct stat st;
+    int looked = 0;
+
+    CHECK_INT(qi_chunk_init(&c), 0);
+    c.share = qi_trace_chunk_share(w);
+    /* Five chunks, and the state at the end; raw, a chunk has 3/5 of the limit. */
+    for (uint64_t i = 0; i < 6; i++) {
+        qi_chunk_begin(&c, (i < 5 ? i : 5) * 100, 500);
+        for (uint64_t task = 1; task < 1100; task++) {
+            put_task(&c, 500, task, QI_TASK_WAITING);
+        }
+        for (uint64_t k = 0; i < 5 && k < 100; k++) {
+            struct qi_record r = record_of(i * 100 + k);
+            qi_chunk_put_records(&c, &r, 1);
+        }
+        c.flags |= i == 5 ? QI_TRACE_LAST : 0;
+        CHECK_INT(qi_chunk_end(&c, look_up, &looked), 0);
+        CHECK_INT(qi_trace_write_chunk(w, &c), QI_TRACE_OK);
+        CHECK_INT(stat(file_path, &st), 0);
+        CHECK((uint64_t)st.st_size <= limit);
+    }
+    CHECK_INT(qi_trace_finish(w), QI_TRACE_OK);
+    CHECK_INT(qi_trace_open(file_path, &t), QI_TRACE_READ_OK);
+    CHECK(qi_trace_is_complete(&t));
+    CHECK_INT(t.count, 1);
+    CHECK_INT(t.chunks[0].seq, 4);
+    CHECK_INT(t.chunks[0].n, 100);
+    qi_trace_close(&t);
+    /* More rows than that are left out. */
+    qi_chunk_begin(&c, 0, 500);
+    for (uint64_t task = 1; task < 100000; task++) {
+        put_task(&c, 500, task, QI_TASK_WAITING);
+    }
+    CHECK((c.flags & QI_TRACE_ROWS_CUT) != 0);
+    CHECK(c.state.size <= 8 * c.share);
+    qi_chunk_fini(&c);
+}
+
+/* Nobody is told that it is there. */
+static void
+a_file_that_was_removed_is_no_success(void)
+{
+    struct qi_trace_writer *w = create(file_path, 0, 0);
+
+    CHECK_INT(unlink(file_path), 0);
+    CHECK_INT(qi_trace_finish(w), QI_TRACE_E_GONE);
+    w = create(file_path, 0, 0);
+    make_file(1, 10, 1); /* of the same path */
+    CHECK_INT(qi_trace_finish(w), QI_TRACE_E_GONE);
+}
+
 static void
 what_is_too_old_goes(void)
 {
@@ -235,7 +294,8 @@ foreign_files_are_left_alone(void)
     fd = open(file_path, O_RDONLY);
     CHECK(fd >= 0 && read(fd, text, 7) == 7 && strcmp(text, "letters") == 0);
     CHECK_INT(close(fd), 0);
-    CHECK_INT(qi_trace_create(directory, &info, &options, &w), QI_TRACE_E_EXISTS);
+    CHECK_INT(qi_trace_create(directory, &info, &options, &w), QI_TRACE_E_OS);
+    CHECK_INT(errno, EISDIR);
     CHECK_INT(unlink(file_path), 0);
     make_file(1, 10, 1);
     CHECK_INT(symlink(file_path, other_path), 0);
@@ -451,6 +511,8 @@ main(int argc, char **argv)
     RUN(ids_are_found_in_every_kind);
     RUN(losses_come_before_records);
     RUN(a_ring_stays_below_its_limit);
+    RUN(a_ring_of_large_chunks_keeps_what_happened);
+    RUN(a_file_that_was_removed_is_no_success);
     RUN(what_is_too_old_goes);
     RUN(a_copy_has_what_is_not_older);
     RUN(foreign_files_are_left_alone);

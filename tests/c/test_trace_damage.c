@@ -395,7 +395,7 @@ another_major_is_refused(void)
     for (int status = QI_TRACE_READ_E_NO_ZSTD; status <= 0; status++) {
         CHECK(strlen(qi_trace_read_text(status)) > 0);
     }
-    for (int status = QI_TRACE_E_FULL; status <= 0; status++) {
+    for (int status = QI_TRACE_E_GONE; status <= 0; status++) {
         CHECK(strlen(qi_trace_text(status)) > 0);
     }
 }

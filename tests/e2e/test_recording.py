@@ -88,10 +88,14 @@ def test_what_is_refused(application, ask, path, tmp_path):
         start(ask, application, tmp_path / "nowhere" / "a.qtrace")
     with pytest.raises(InspectError, match="trigger: it must be 'stall>200ms'"):
         start(ask, application, path, trigger="full moon")
+    with pytest.raises(InspectError, match="max_bytes must be 65536 or more"):
+        start(ask, application, path, max_bytes=65_535)
     letters = tmp_path / "letters"
     letters.write_text("Dear reader")
     os.symlink(letters, path)
-    for place in (letters, path, tmp_path):
+    with pytest.raises(InspectError, match="Is a directory"):
+        start(ask, application, tmp_path)
+    for place in (letters, path):
         with pytest.raises(InspectError, match="no recording of yours"):
             start(ask, application, place)
     assert letters.read_text() == "Dear reader"
