@@ -138,6 +138,19 @@ next_chunk(struct qi_recorder *r, int64_t now)
     return status;
 }
 
+static void
+note_what_kept_a_loop(struct qi_recorder *r)
+{
+    int64_t until = r->trigger.kept_until;
+    uint8_t map[128];
+    struct qi_encoder e;
+
+    qi_encoder_init(&e, map, sizeof(map));
+    if (qi_trigger_kept(&r->trigger, &e)) {
+        (void)qi_chunk_put_note(&r->source.chunk, until, QI_MSG_STALL, map, e.size);
+    }
+}
+
 static int
 drain_ring(struct qi_recorder *r)
 {
@@ -150,6 +163,7 @@ drain_ring(struct qi_recorder *r)
         size_t n = qi_trace_source_records(&r->source, goal, &cut);
         if (r->trigger.kinds != 0) {
             qi_trigger_look(&r->trigger, r->source.batch, n, now_ns());
+            note_what_kept_a_loop(r);
         }
         if ((cut || qi_chunk_is_full(&r->source.chunk)) && next_chunk(r, now_ns()) < 0) {
             return QI_E_OS;

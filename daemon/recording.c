@@ -226,6 +226,8 @@ static int
 put_records(struct qi_recording *r, uint64_t first, size_t n, int64_t now_ns)
 {
     const struct qi_record *records = r->batch;
+    uint8_t map[128];
+    struct qi_encoder e;
 
     if (first < r->next) {
         uint64_t known = r->next - first < n ? r->next - first : n;
@@ -241,6 +243,11 @@ put_records(struct qi_recording *r, uint64_t first, size_t n, int64_t now_ns)
     }
     qi_chunk_put_records(&r->chunk, records, n);
     qi_trigger_look(&r->trigger, records, n, now_ns);
+    qi_encoder_init(&e, map, sizeof(map));
+    if (qi_trigger_kept(&r->trigger, &e)) {
+        (void)qi_chunk_put_note(&r->chunk, r->trigger.kept_until, QI_MSG_STALL, map,
+                                e.size);
+    }
     r->next += n;
     r->last_ts = records[n - 1].ts;
     return qi_recording_tick(r, now_ns);

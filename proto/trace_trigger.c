@@ -163,23 +163,63 @@ qi_trigger_set(struct qi_trigger *t, unsigned kinds, const char *name, int64_t t
     t->due = now_ns + t->post_ns;
 }
 
+/* A step or callback has ended. */
+static void
+look_at_run(struct qi_trigger *t, int64_t ts, uint64_t duration, int64_t now_ns)
+{
+    if (duration >= (uint64_t)t->stall_ns) {
+        qi_trigger_set(t, QI_TRIGGER_STALL | QI_TRIGGER_LINT, "stall", ts, now_ns);
+        t->free_at = ts; /* timers that are late are so because of it */
+    }
+}
+
+/* A timer was late: since when did something else have the thread of a loop that ran? */
+static void
+look_at_timer(struct qi_trigger *t, const struct qi_record *record, int64_t now_ns)
+{
+    int64_t due = (int64_t)((uint64_t)record->ts - record->b);
+
+    if ((t->kinds & QI_TRIGGER_STALL) == 0 || record->b < (uint64_t)t->stall_ns
+        || due < t->free_at || due > record->ts || record->ts - due < t->stall_ns) {
+        return;
+    }
+    qi_trigger_set(t, QI_TRIGGER_STALL, "stall", due, now_ns);
+    t->kept_since = due;
+    t->kept_until = t->free_at = record->ts;
+    t->kept_loop = record->aux;
+}
+
+int
+qi_trigger_kept(struct qi_trigger *t, struct qi_encoder *body)
+{
+    if (t->kept_since == 0) {
+        return 0;
+    }
+    qi_encode_map(body, 5);
+    qi_encode_uint_field(body, QI_KEY_STALL_loop, t->kept_loop);
+    qi_encode_int_field(body, QI_KEY_STALL_since, t->kept_since);
+    qi_encode_int_field(body, QI_KEY_STALL_duration, t->kept_until - t->kept_since);
+    qi_encode_uint_field(body, QI_KEY_STALL_current, 0);
+    qi_encode_bool_field(body, QI_KEY_STALL_over, 1);
+    t->kept_since = 0;
+    return !body->failed;
+}
+
 static void
 look_at(struct qi_trigger *t, const struct qi_record *record, int64_t now_ns)
 {
-    const uint64_t stall = (uint64_t)t->stall_ns;
-
     switch (record->kind) {
     case QI_EV_TASK_STEP:
-        if (record->b >= stall) {
-            qi_trigger_set(t, QI_TRIGGER_STALL | QI_TRIGGER_LINT, "stall", record->ts,
-                           now_ns);
-        }
+        look_at_run(t, record->ts, record->b, now_ns);
         break;
     case QI_EV_CALLBACK:
-        if (record->a >= stall) {
-            qi_trigger_set(t, QI_TRIGGER_STALL | QI_TRIGGER_LINT, "stall", record->ts,
-                           now_ns);
-        }
+        look_at_run(t, record->ts, record->a, now_ns);
+        break;
+    case QI_EV_TIMER_FIRED:
+        look_at_timer(t, record, now_ns);
+        break;
+    case QI_EV_LOOP_STARTED:
+        t->free_at = record->ts; /* before, nobody expected it to do anything */
         break;
     case QI_EV_TASK_ENDED:
         if (record->x == QI_TASK_FAILED) {

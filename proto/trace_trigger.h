@@ -10,6 +10,7 @@
 #define QI_PROTO_TRACE_TRIGGER_H
 
 #include "segment.h"
+#include "wire.h"
 
 #include <stdint.h>
 
@@ -22,7 +23,8 @@ extern "C" {
     "it must be 'stall>200ms', 'exception', 'lint', or several with | between"
 
 enum qi_trigger_kind {
-    QI_TRIGGER_STALL = 1,     /* a step or callback runs for stall_ns */
+    QI_TRIGGER_STALL = 1,     /* a step or callback runs for stall_ns, or a timer is as
+                                 late because something else had the thread */
     QI_TRIGGER_EXCEPTION = 2, /* a task failed, or a callback raised */
     QI_TRIGGER_LINT = 4       /* a finding; what a single record tells: QI101, 301, 401,
                                  402, 502 */
@@ -36,6 +38,9 @@ struct qi_trigger {
     int64_t ts;       /* when, on the application's clock */
     int64_t due;      /* when the capture is to be made; 0: nothing has happened */
     const char *name; /* static: stall, exception, lint */
+    int64_t free_at;  /* when the last loop began to run, or the last long step ended */
+    int64_t kept_since, kept_until; /* see qi_trigger_kept(); 0: nothing */
+    unsigned kept_loop;
 };
 
 /* 0 and kinds and stall_ns are set, or -1: see QI_TRIGGER_SYNTAX. */
@@ -57,6 +62,10 @@ void qi_trigger_set(struct qi_trigger *t, unsigned kinds, const char *name, int6
 /* Looks at records. */
 void qi_trigger_look(struct qi_trigger *t, const struct qi_record *records, uint64_t n,
                      int64_t now_ns);
+
+/* If the last look found a loop that was kept from a timer by something that is no step
+   or callback (that is, by Qt): 1, and the body of a STALL about it. */
+int qi_trigger_kept(struct qi_trigger *t, struct qi_encoder *body);
 
 #ifdef __cplusplus
 }

@@ -534,7 +534,7 @@ triggers_are_told_by_a_text(void)
         "",          "stall>",         "exception>3", "x",       "stall>3m",
         "stall>.",   "stallx",         "lint|",       "stall>0", "|lint",
         "stall>1e3", "stall>9999999s", "stall 3",     "stall>-1"};
-    struct qi_trigger t;
+    struct qi_trigger t = {0};
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         CHECK_INT(qi_trigger_parse(&t, good[i].text), 0);
@@ -544,6 +544,42 @@ triggers_are_told_by_a_text(void)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         CHECK_INT(qi_trigger_parse(&t, bad[i]), -1);
     }
+    /* Timers that are late tell that something else had the thread. */
+    const int64_t ms = 1000000;
+    struct qi_record records[] = {
+        {.ts = 100 * ms, .kind = QI_EV_LOOP_STARTED, .aux = 3},
+        {.ts = 400 * ms,
+         .kind = QI_EV_TIMER_FIRED,
+         .aux = 3,
+         .b = 350 * ms}, /* of before */
+        {.ts = 800 * ms, .kind = QI_EV_TIMER_FIRED, .aux = 3, .b = 150 * ms},
+        {.ts = 1500 * ms, .kind = QI_EV_TIMER_FIRED, .aux = 3, .b = 250 * ms},
+        {.ts = 1500 * ms, .kind = QI_EV_TIMER_FIRED, .aux = 3, .b = 240 * ms},
+        {.ts = 2000 * ms, .kind = QI_EV_TIMER_FIRED, .aux = 3, .b = UINT64_MAX},
+    };
+    uint8_t map[128];
+    struct qi_encoder e;
+    CHECK_INT(qi_trigger_parse(&t, "stall>200ms"), 0);
+    t.free_at = t.kept_since = t.due = 0;
+    qi_trigger_look(&t, records, 3, 3000 * ms);
+    CHECK_INT(t.due, 0);
+    qi_encoder_init(&e, map, sizeof(map));
+    CHECK(!qi_trigger_kept(&t, &e));
+    t.post_ns = 7;
+    qi_trigger_look(&t, records + 3, 3, 3000 * ms);
+    CHECK_INT(t.due, 3000 * ms + 7);
+    CHECK_INT(t.ts, 1250 * ms);
+    CHECK(qi_trigger_kept(&t, &e));
+    CHECK(e.size > 10 && map[0] == 0x85);
+    CHECK(!qi_trigger_kept(&t, &e));
+    /* Not if that was a step, of which there is a record. */
+    records[3] = (struct qi_record){
+        .ts = 1400 * ms, .kind = QI_EV_TASK_STEP, .aux = 3, .b = 250 * ms};
+    CHECK_INT(qi_trigger_parse(&t, "stall>200ms"), 0);
+    t.free_at = t.due = 0;
+    qi_trigger_look(&t, records + 3, 2, 3000 * ms);
+    CHECK_INT(t.ts, 1400 * ms);
+    CHECK(!qi_trigger_kept(&t, &e));
     /* The first of those before a capture is the one that it is about. */
     t = (struct qi_trigger){.kinds = QI_TRIGGER_LINT, .post_ns = 5};
     qi_trigger_set(&t, QI_TRIGGER_STALL, "stall", 1, 10);
