@@ -25,6 +25,7 @@
 
 #define WAIT_MIN_MS 1
 #define WAIT_MAX_MS 100
+#define STALL_WAIT_MIN_MS 5
 #define ENDED_NS INT64_C(250000000) /* rows of what ended stay for a second */
 #define NOTES_BYTES 262144u
 #define STALLS_BYTES 65536u
@@ -55,6 +56,7 @@ struct qi_recorder {
     struct qi_recorder_stacks *stacks; /* owned */
     struct qi_encoder stall_frames;    /* its bytes are owned */
     int64_t chunk_began, ended_looked;
+    int64_t stall_due; /* when something runs for too long; INT64_MAX: nothing runs */
     struct qi_trigger trigger;
     int wait_ms;
 
@@ -209,8 +211,8 @@ look_for_stalls(struct qi_recorder *r, int64_t now)
     size_t at = 0;
 
     r->stall_frames.size = 0;
-    (void)qi_stalls_check(&r->stalls, &r->view, r->client->loop_slots,
-                          r->trigger.stall_ns, now, &r->stall_frames, 0);
+    r->stall_due = qi_stalls_check(&r->stalls, &r->view, r->client->loop_slots,
+                                   r->trigger.stall_ns, now, &r->stall_frames, 0);
     while (at + 4 < r->stall_frames.size) {
         const uint8_t *bytes = r->stall_frames.bytes + at;
         size_t size = (size_t)bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16;
@@ -376,13 +378,29 @@ end_file(struct qi_recorder *r, int status)
     }
 }
 
+/* A stack is of use only while the stall goes on, so it must be asked for in time. */
+static int
+wait_of(const struct qi_recorder *r)
+{
+    int64_t ms = r->wait_ms;
+
+    if (r->stacks->loop != 0) {
+        ms = STALL_WAIT_MIN_MS; /* one is being taken */
+    }
+    else if (r->stall_due != INT64_MAX) {
+        ms = (r->stall_due - now_ns()) / 1000000 + 1;
+        ms = ms > STALL_WAIT_MIN_MS ? ms : STALL_WAIT_MIN_MS;
+    }
+    return ms < r->wait_ms ? (int)ms : r->wait_ms;
+}
+
 static void
 work(void *ctx)
 {
     struct qi_recorder *r = ctx;
     int status = QI_OK;
 
-    while (status == QI_OK && qi_worker_wait(&r->worker, r->wait_ms)) {
+    while (status == QI_OK && qi_worker_wait(&r->worker, wait_of(r))) {
         status = round_of(r);
     }
     if (status == QI_OK) {
@@ -465,6 +483,7 @@ prepare(struct qi_recorder *r)
     r->notes = malloc(NOTES_BYTES);
     r->stacks = calloc(1, sizeof(*r->stacks));
     r->wait_ms = WAIT_MAX_MS / 4;
+    r->stall_due = INT64_MAX;
     (void)snprintf(r->stats.state, sizeof(r->stats.state), "recording");
     if (frames == NULL || r->notes == NULL || r->stacks == NULL
         || qi_view_init(&r->view, r->client->base, r->client->size) < 0
