@@ -587,9 +587,9 @@ def test_the_stack_of_a_stall_is_in_the_capture(off, tmp_path):
     path = tmp_path / "a.qtrace"
 
     def hang():
-        # A second one is taken when the first has been read.
+        # The first may be of what was before; another one is taken when it has been read.
         deadline = time.monotonic() + 60
-        while inspect.statistics()["stacks"] < 2 and time.monotonic() < deadline:
+        while inspect.statistics()["stacks"] < 3 and time.monotonic() < deadline:
             pass
 
     async def main():
@@ -599,5 +599,4 @@ def test_the_stack_of_a_stall_is_in_the_capture(off, tmp_path):
     run(main())
     notes = [fields for _, kind, fields in Contents(path).notes if kind == "stall"]
     stacks = [fields["stack"] for fields in notes if "stack" in fields]
-    assert stacks
-    assert "in hang" in stacks[0]
+    assert any("in hang" in stack for stack in stacks), stacks
