@@ -587,7 +587,7 @@ def test_the_stack_of_a_stall_is_in_the_capture(off, tmp_path):
     path = tmp_path / "a.qtrace"
 
     def hang():
-        # The first may be of what was before; another one is taken when it has been read.
+        # The first may be of what was before; one is taken when the last has been read.
         deadline = time.monotonic() + 60
         while inspect.statistics()["stacks"] < 3 and time.monotonic() < deadline:
             pass
