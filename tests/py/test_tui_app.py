@@ -9,6 +9,7 @@ pytest.importorskip("textual", reason="the terminal view needs textual")
 
 from qtinter.inspect import _tables
 from qtinter.inspect.model import TASK, Process
+from qtinter.inspect.tui import app as tui_app
 from qtinter.inspect.tui.app import InspectApp
 from qtinter.inspect.tui.scene import Scene
 from qtinter.inspect.tui.source import FileSource
@@ -87,6 +88,24 @@ def test_the_ends_of_a_long_table(drive):
         await pilot.press("pageup", "home")
         await pilot.pause()
         assert "task-00001" in lines_of(app)[0]
+
+    drive(check)
+
+
+def test_a_filter_does_not_wait_for_ticks(drive, monkeypatch):
+    """It is in slices, between which keys are heard, and one comes after the other."""
+    monkeypatch.setattr(tui_app, "TICK_SECONDS", 3600)
+    monkeypatch.setattr(tui_app, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(tui_app, "BUDGET", 0.0)  # then a slice is one CHUNK
+
+    async def check(app, pilot):
+        await pilot.press("/", *"code~x or id==7", "enter")
+        model = app.scene.tasks.model
+        while model.is_rebuilding:
+            await asyncio.sleep(0)
+        await pilot.pause()
+        assert model.order == [7]
+        assert "task-00007" in lines_of(app)[0]
 
     drive(check)
 

@@ -156,6 +156,23 @@ def test_random_changes_end_where_sorting_anew_would():
     assert numbers.model.total == len(numbers.values)
 
 
+def test_the_first_rows_are_shown_before_all_are_known():
+    numbers = Numbers(*range(99_999, -1, -1))
+    numbers.model.work(2000e-6)  # on this clock: 2000 rows
+    assert numbers.model.is_rebuilding
+    order = list(numbers.model.order)
+    assert 2 * CHUNK <= len(order) <= 2000
+    values = [numbers.values[ident] for ident in order]
+    assert values == sorted(values)
+    assert numbers.model.passed == numbers.model.total == len(numbers.model._seen)
+    # What is shown stays until what is wanted is known.
+    numbers.model.filter_by(lambda value: value % 2 == 0)
+    numbers.model.work(2000e-6)
+    assert numbers.model.order == order
+    assert numbers.shown() == list(range(0, 100_000, 2))
+    assert not numbers.model.is_rebuilding
+
+
 @pytest.mark.parametrize("tree", [False, True])
 def test_the_work_of_a_slice_is_bounded(tree):
     """However many rows there are: the clock is looked at after each CHUNK of them."""

@@ -32,6 +32,7 @@ FRAME_SECONDS = 0.1  # between two drawings because of what came
 STILL_SECONDS = 0.5  # between two drawings because time passes
 POLL_SECONDS = 1.0
 BUDGET = 0.008  # seconds of sorting and filtering in a tick
+REST_SECONDS = 0.001  # between two slices of what the user waits for: keys are heard
 
 
 class MainScreen(Screen[None], inherit_bindings=False):
@@ -89,6 +90,7 @@ class InspectApp(App[int]):
         self._seen = -1
         self._is_moved = False  # the user has chosen a screen
         self._shifting: asyncio.Task[None] | None = None
+        self._going_on: asyncio.TimerHandle | None = None
         self.worst_tick = 0.0
         self.viewer.source.listen(self._on_change)
 
@@ -134,6 +136,7 @@ class InspectApp(App[int]):
         began = time.perf_counter()
         self.viewer.tick()
         changed = self.view.work(BUDGET)
+        self._go_on_soon()
         if not self._is_moved and self.source.is_connected:
             self._is_moved = True
             self.go(self.scene.first_view())
@@ -145,6 +148,21 @@ class InspectApp(App[int]):
             self._seen = shown
             self.draw()
         self.worst_tick = max(self.worst_tick, time.perf_counter() - began)
+
+    def _go_on_soon(self) -> None:
+        """What was asked for is not put off until the next tick."""
+        view = self.view
+        is_wanted = isinstance(view, TableView) and view.model.is_rebuilding
+        if is_wanted and self._going_on is None:
+            loop = asyncio.get_running_loop()
+            self._going_on = loop.call_later(REST_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = None
+        if self.is_running:
+            if self.view.work(BUDGET):
+                self.draw()
+            self._go_on_soon()
 
     def draw(self) -> None:
         """Have everything that may have changed drawn."""

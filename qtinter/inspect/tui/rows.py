@@ -29,6 +29,8 @@ Ident = Hashable
 Item = TypeVar("Item")
 
 CHUNK = 256  # rows between two looks at the clock
+# Where nothing is shown yet, so many rows are as soon as they are known.
+PREVIEW = 2 * CHUNK
 # Sorting again, and building a tree again, take at most this share of the time.
 SORT_SHARE = 0.1
 # At least so many rows' filter is judged again in each slice: ages change.
@@ -123,6 +125,11 @@ class RowModel(Generic[Item]):
     def passed(self) -> int:
         """How many rows the filter lets through."""
         return len(self._keys)
+
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether what is shown is not yet what is wanted."""
+        return self._job is not None
 
     @property
     def is_settled(self) -> bool:
@@ -236,6 +243,7 @@ class RowModel(Generic[Item]):
         seen: set[Ident] = set()
         order: List[Ident] = []
         run: List[Ident] = []
+        is_empty = not self.order and self._forest is None
         for n, ident in enumerate(list(self._idents()), 1):
             item = self._get(ident)
             if item is not None:
@@ -244,6 +252,13 @@ class RowModel(Generic[Item]):
                     keys[ident] = self._key(item)
                     run.append(ident)
             if n % CHUNK == 0:
+                if is_empty and len(run) >= PREVIEW:
+                    is_empty = False
+                    self._keys, self._seen = keys, seen
+                    first = sorted(run, key=keys.__getitem__, reverse=self._reverse)
+                    self._show(first, {})
+                if self._seen is seen:
+                    self.total = len(seen)
                 if len(run) >= 16 * CHUNK:
                     # Runs that are sorted make the sort at the end a merge.
                     run.sort(key=keys.__getitem__, reverse=self._reverse)
