@@ -110,9 +110,16 @@ def with_task(processes: list[Process], ident: int) -> Process:
     return found[0]
 
 
-async def stack_of(feed: Feed, pid: int, **fields: int) -> tuple[str, str]:
-    """(stack, why there is none) of a task or of a loop's thread."""
+async def stack_of(
+    feed: Feed, pid: int, seconds: float | None = None, **fields: int
+) -> tuple[str, str]:
+    """(stack, why there is none) of a task or of a loop's thread.
+
+    :param seconds: to wait for it; None: as long as the daemon does.
+    """
+    request = feed.request("STACK", pid=pid, **fields)
     try:
-        return str(await feed.request("STACK", pid=pid, **fields) or ""), ""
+        return str(await asyncio.wait_for(request, seconds) or ""), ""
     except (InspectError, asyncio.TimeoutError) as exc:
-        return "", str(exc) or "the application does not answer"
+        within = "" if seconds is None else f" within {seconds:g} s"
+        return "", str(exc) or f"the application does not answer{within}"

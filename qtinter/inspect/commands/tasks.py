@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable
 
 from .. import analysis
-from ..model import OBJECT, SLOT, TASK, WAIT, Process, Row
+from ..model import LOOP, OBJECT, SLOT, TASK, WAIT, Process, Row
 from .arguments import row_id
 from .output import drawn, heading, place, print_json, safe, seconds
 from .sources import connected, pid_of, run, stack_of, state, subscribed, with_task
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from . import Command
 
 _MOST_STACKS = 8
+_RUNNING = 2  # of a task: its stack is taken by a signal
+_NESTED = 3  # of a loop
+_STUCK_NS = 100_000_000  # a step that runs longer may go on
+_STUCK_SECONDS = 0.3
+_BUSY_SECONDS = 2.0
 
 
 def add_commands(command: Command) -> None:
@@ -280,11 +285,30 @@ async def _find_reason(
         stacks: dict[int, str] = {}
         silent = ""
         for ident in analysis.needed_stacks(process, options.id)[:_MOST_STACKS]:
-            stack, silent = await stack_of(feed, process.info["pid"], task=ident)
+            patience = _patience(process, ident)
+            stack, silent = await stack_of(
+                feed, process.info["pid"], patience, task=ident
+            )
             if silent:
                 break  # what hangs for one, hangs for all
             stacks[ident] = stack
         return process, analysis.why(process, options.id, stacks), silent
+
+
+def _patience(process: Process, ident: int) -> float:
+    """Seconds to wait for the stack of a task, which its loop gives when it next runs.
+
+    What is known is not kept back for one that cannot be had.
+    """
+    row = process.rows[TASK, ident]
+    for loop in process.of_kind(LOOP):
+        since = loop["busy_since"]
+        is_stuck = loop.state == _NESTED or (
+            since and process.now() - since > _STUCK_NS
+        )
+        if loop.loop == row.loop and is_stuck and row.state != _RUNNING:
+            return _STUCK_SECONDS
+    return _BUSY_SECONDS
 
 
 def _findings(process: Process, reason: analysis.Reason) -> list[dict[str, Any]]:
