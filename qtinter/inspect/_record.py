@@ -79,8 +79,8 @@ def flight(
         Meanwhile ``path.part`` holds what a capture would be made of: it is removed at
         the end, and is what a killed process leaves.
     :param on: ``"stall>200ms"`` (a step or callback runs that long, or Qt does
-        something else for so long after a timer of the loop was due), ``"exception"`` (a
-        task fails or a callback raises), ``"lint"`` (a task blocked for 100 ms, was
+        something else for so long after a timer of the loop was due), ``"exception"``
+        (a task fails or a callback raises), ``"lint"`` (a task blocked for 100 ms, was
         destroyed while pending, or failed unobserved; a sender that is awaited was
         destroyed; a nested loop was entered in a task), or several, with ``|`` between.
     :param max_bytes: of ``path.part``.

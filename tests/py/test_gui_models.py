@@ -9,7 +9,7 @@ if os.environ.get("QTINTERBINDING", "PyQt6") not in ("PyQt6", "PySide6"):
     pytest.skip("the window needs Qt 6", allow_module_level=True)
 
 from qtinter.inspect import _tables
-from qtinter.inspect.gui import trees
+from qtinter.inspect.gui import tables, trees
 from qtinter.inspect.gui.application import GONE, LIVE, Application
 from qtinter.inspect.gui.columns import TABLES
 from qtinter.inspect.gui.describe import durations, tooltip
@@ -395,6 +395,27 @@ def test_a_large_table_is_looked_at_in_slices(table):
         turns += 1
     assert table.rowCount() == 5_000
     assert turns > 20
+
+
+def test_what_a_filter_finds_is_shown_before_it_has_seen_all(table, monkeypatch):
+    monkeypatch.setattr(tables, "PREVIEW_SECONDS", 0.0)
+    app = application(5_000)
+    table.set_application(app)
+    work(table)
+    assert not table.is_awaited
+    table.set_filter(Search("alpha").of(app, "tasks"))
+    sizes = set()
+    while table.busy:
+        assert table.is_awaited
+        table.work(0)
+        ids = [table.id_at(i) for i in range(table.rowCount())]
+        assert all(table.row_of(ident) == i for i, ident in enumerate(ids))
+        sizes.add(len(ids))
+    assert table.rowCount() == 2_500
+    assert not table.is_awaited
+    some = sorted(sizes - {0, 1, 2_500, 5_000})
+    assert some, "it was shown in parts"
+    assert len(some) < 15, "and not for each row"
 
 
 def test_a_large_table_is_sorted_in_slices(table):

@@ -85,6 +85,11 @@ class Forest(QtCore.QAbstractItemModel):
             self._pending.update(ident for kind, ident in rows if kind == TASK)
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether what is shown is not yet all that was asked for."""
+        return bool(self._queue)
+
+    @property
     def busy(self) -> bool:
         return bool(self._queue or self._pending or self._limbo)
 

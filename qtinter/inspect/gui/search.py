@@ -19,6 +19,7 @@ _OPERATOR = re.compile(r"==|!=|<|>|~|\b(not|and|or|in)\b")
 # What it says of a row that does not change changes with time.
 _OF_TIME = re.compile(r"\b(age|since|last_call|busy_for)\b|left")
 _CACHE_SECONDS = 1.0
+_SHARED = ("State", "Coroutine", "At")  # columns that many tasks have in common
 _KINDS = {"tasks": TASK, "slots": SLOT, "waits": WAIT, "loops": LOOP}
 
 
@@ -72,6 +73,8 @@ class Search:
         # Not in times and counts, which are others a moment later.
         id_column, *columns = TABLES[table].columns
         columns = [id_column, *(column for column in columns if not column.right)]
+        if table == "tasks":
+            return _words_of_tasks(application, words, columns)
 
         def accepts(ident: Any, item: Any) -> bool:
             cells = " ".join(column.text(application, item) for column in columns)
@@ -100,3 +103,26 @@ class Search:
         fields = rows.get(ident, {})
         assert isinstance(fields, dict)
         return fields
+
+
+def _words_of_tasks(
+    application: Application, words: list[str], columns: list[Any]
+) -> Accepts:
+    """The same for tasks, of which there are many, with a few states and places."""
+    shared = [column for column in columns if column.title in _SHARED]
+    own = [column for column in columns if column.title not in _SHARED]
+    known: dict[tuple[int, int, int], str] = {}
+
+    def accepts(ident: Any, row: Any) -> bool:
+        key = (row.state, row["code"], row["where"])
+        text = known.get(key)
+        if text is None:
+            cells = " ".join(column.text(application, row) for column in shared)
+            text = known[key] = cells.lower()
+        left = [word for word in words if word not in text]
+        if not left:
+            return True
+        text = " ".join(column.text(application, row) for column in own).lower()
+        return all(word in text for word in left)
+
+    return accepts

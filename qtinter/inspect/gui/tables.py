@@ -23,6 +23,9 @@ ID_ROLE = Qt.ItemDataRole.UserRole
 RESORT_SECONDS = 1.0
 LOOK = 64  # rows between two looks at the clock
 RUN = 2048  # rows that are sorted at once
+# When all rows are looked at: what was found so far is shown after this time, and again
+# when it has doubled, up to RUN rows.
+PREVIEW_SECONDS = 0.1
 
 _ROOT = QtCore.QModelIndex()
 
@@ -47,6 +50,7 @@ class RowTable(QtCore.QAbstractTableModel):
         self._order: list[tuple[Any, Any]] = []  # (key, id)
         self._pending: set[Any] = set()
         self._scan: Iterator[None] | None = None
+        self._is_awaited = False
         self._sorted_at = 0.0
         self._unsorted = False
 
@@ -69,6 +73,7 @@ class RowTable(QtCore.QAbstractTableModel):
     def refilter(self) -> None:
         """Looks at all rows again, in slices."""
         self._scan = self._look_at_all() if self.application is not None else None
+        self._is_awaited = True
         if self.application is None:
             self._replace([], {})
 
@@ -76,6 +81,11 @@ class RowTable(QtCore.QAbstractTableModel):
         """Looks at all rows again, without beginning anew: time has passed."""
         if self.application is not None and not self.busy:
             self._pending.update(self.table.idents(self.application))
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether what is shown is not yet all that was asked for."""
+        return self._scan is not None and self._is_awaited
 
     @property
     def busy(self) -> bool:
@@ -107,6 +117,7 @@ class RowTable(QtCore.QAbstractTableModel):
                 if time.monotonic() > deadline:
                     return
             self._scan = None
+            self._is_awaited = False
         self._take_pending(deadline)
         if self._unsorted and time.monotonic() - self._sorted_at > RESORT_SECONDS:
             self._scan = self._sort_again()
@@ -126,10 +137,22 @@ class RowTable(QtCore.QAbstractTableModel):
     def _look_at_all(self) -> Iterator[None]:
         assert self.application is not None
         runs = _Runs()
+        early: list[tuple[Any, Any]] = []
+        began, shown = time.monotonic(), -1
         for number, (ident, item) in enumerate(self.table.each(self.application)):
             if self._wants(ident, item):
-                runs.add((self._key(item, ident), ident))
+                entry = (self._key(item, ident), ident)
+                runs.add(entry)
+                if len(early) < RUN:
+                    early.append(entry)
             if number % LOOK == 0:
+                if (
+                    len(early) > 2 * shown
+                    and time.monotonic() - began >= PREVIEW_SECONDS
+                ):
+                    shown = len(early)
+                    found = sorted(early)
+                    self._replace(found, {ident: key for key, ident in found})
                 yield
         yield from runs.merge()
         self._replace(runs.found, runs.keys)
@@ -297,6 +320,7 @@ class RowTable(QtCore.QAbstractTableModel):
         self._column, self._descending = column, descending
         if self._scan is None and self.application is not None:
             self._scan = self._sort_again()
+            self._is_awaited = True
         else:
             self.refilter()
 

@@ -407,7 +407,12 @@ class Window(QtWidgets.QMainWindow):
             self.frame()
             spent = time.perf_counter() - began
             self.longest_frame = max(self.longest_frame, spent)
-            await asyncio.sleep(max(0.005, FRAME_SECONDS - spent))
+            # What was asked for is not put off, and keys are heard.
+            rest = 0.0 if self._is_awaited() else FRAME_SECONDS - spent
+            await asyncio.sleep(max(0.005, rest))
+
+    def _is_awaited(self) -> bool:
+        return self.application is not None and self.page.model.is_awaited
 
     def frame(self) -> None:
         """Does a bounded part of what there is to do."""
