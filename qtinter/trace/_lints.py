@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SEVERITIES = "IWE"  # rising
 
+QT = "Qt"  # where of a stall that no step and no callback is to blame for
 BLOCKED = 0.1
 BLOCKED_LONG = 1.0
 LAG = 0.02
@@ -64,6 +65,12 @@ def _steps(trace: Trace) -> Iterator[Lint]:
             step.ref,
             step.began,
         )
+    for stall in trace.stalls():
+        if stall.where == QT and stall.duration >= BLOCKED:
+            text = (
+                f"a timer was due for {seconds_text(stall.duration)} while Qt had the"
+            )
+            yield Lint("QI103", "W", f"{text} thread", None, stall.began)
     for ts, _, ident in trace.analysis.nested:
         task = trace.task(ident) if ident else None
         if task is not None:

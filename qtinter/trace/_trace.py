@@ -404,6 +404,16 @@ class Trace:
             began, length = self.seconds(key[1]), int(fields.get("duration", 0)) * 1e-9
             found[key] = Stall(began, length, where, stack, key[0])
         noted = list(found.values())
+        for stall in noted:
+            if not stall.where:  # it began before the recording, or was no step at all
+                stall.where = next(
+                    (
+                        step.where
+                        for step in self.longest_steps()
+                        if _meet(stall, step) and 2 * step.duration > stall.duration
+                    ),
+                    _lints.QT,
+                )
         for step in self.longest_steps():
             if step.duration < STALL:
                 break

@@ -70,6 +70,9 @@ def test_a_stall_leaves_what_was_before_and_after(off, qt, run_attached, tmp_pat
     assert (found.problems, found.gaps) == ([], [])
     stalls = [stall for stall in found.stalls() if stall.duration >= 0.2]
     assert stalls
+    if how == "timer of Qt":
+        assert stalls[0].where == "Qt"
+        assert found.lints("QI103").one().text.endswith("while Qt had the thread")
     before, after = (
         next(e.at for e in found.events("mark") if e.fields["name"] == name)
         for name in ("before", "after")
