@@ -11,9 +11,10 @@ import random
 
 import pytest
 
+from qtinter import _core
 from qtinter.inspect import _tables
 from qtinter.trace import export
-from qtinter.trace._source import Gap, Note
+from qtinter.trace._source import Gap, Note, open_source
 from qtinter.trace.export import (
     _sorting,
     _timeline,
@@ -688,6 +689,26 @@ def test_export_to_a_file(tmp_path):
     assert counts["events"] > 10
     check_chrome(path.read_bytes())
     assert os.listdir(tmp_path) == ["out.json"]
+
+
+def test_a_recording_is_not_exported_over_itself(program, tmp_path):
+    recording = tmp_path / "a.qtrace"
+    _core.segment_to_trace(program, recording)
+    before = recording.read_bytes()
+    link = tmp_path / "b.jsonl"
+    os.link(recording, link)
+    source = open_source(recording)
+    for path in (recording, link, os.fsencode(recording)):
+        with pytest.raises(ValueError, match=r"is the recording itself: write to an"):
+            export.export(source, path, "jsonl")
+    assert recording.read_bytes() == before
+    assert export.export(source, os.fsencode(tmp_path / "c.csv"), "csv")["events"] > 0
+    assert sorted(os.listdir(tmp_path))[:4] == [
+        "a.qtrace",
+        "b.jsonl",
+        "c.csv",
+        "program.qiseg",
+    ]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):

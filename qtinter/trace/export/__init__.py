@@ -61,11 +61,13 @@ def export(
     :param t0: leave out what is before, ns of the recorded process's clock.
     :param t1: leave out what is after.
     :returns: counts of what was written, ``events`` among them.
-    :raises ValueError: there is no such format.
+    :raises ValueError: there is no such format, or the file is the recording itself.
     :raises OSError: the file cannot be written.
     """
     _check(format)
-    path = os.fspath(path)
+    path = os.fsdecode(path)
+    if source.path is not None and _is_same(source.path, path):
+        raise ValueError(f"{path} is the recording itself: write to another file")
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe, a terminal
         with open(path, "wb") as out:
             return write(source, out, format, t0=t0, t1=t1)
@@ -79,6 +81,13 @@ def export(
             os.unlink(part)
             raise
     return counts
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _check(name: str) -> None:
