@@ -633,7 +633,7 @@ def test_chrome_is_exact():
     ]
     arrows = [(e["ph"], e["id"], e["ts"]) for e in events if e["ph"] in "sf"]
     assert ("s", 2, 900) in arrows
-    assert ("f", 2, 1000) in arrows
+    assert ("f", 2, 1000.001) in arrows  # inside of the slice, not at its edge
 
 
 # --- lines and rows -------------------------------------------------------------------

@@ -65,8 +65,10 @@ class _Writer:
                 item.start,
                 track.number,
             )
+            # At the very start chrome://tracing finds the slice that ends there.
+            inside = item.start + (item.end > item.start)
             for flow in item.targets:
-                self._flow("f", flow, item.start, track, ',"bp":"e"')
+                self._flow("f", flow, inside, track, ',"bp":"e"')
         for flow, left in item.sources:
             self._flow("s", flow, left, track, "")
 
