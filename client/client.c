@@ -357,6 +357,35 @@ qi_client_set_level(qi_client *c, int level)
     QI_STORE_RELEASE(c->header->level, (uint32_t)level);
 }
 
+void
+qi_client_set_binding(qi_client *c, const char *binding, const char *qt)
+{
+    struct qi_segment_header *h = c->header;
+
+    if (c->forked || h->binding[0] != '\0' || binding[0] == '\0') {
+        return;
+    }
+    qi_utf8_copy(h->qt, sizeof(h->qt), qt);
+    qi_utf8_copy(h->binding, sizeof(h->binding), binding);
+    QI_STORE_RELEASE(c->has_late_binding, 1u);
+#ifdef QI_WITH_SENDER
+    if (c->sender != NULL) {
+        qi_sender_nudge(c->sender);
+    }
+#endif
+}
+
+int
+qi_client_late_binding(const qi_client *c, struct qi_segment_header *copy)
+{
+    if (copy->binding[0] != '\0' || !QI_LOAD_ACQUIRE(c->has_late_binding)) {
+        return 0;
+    }
+    memcpy(copy->binding, c->header->binding, sizeof(copy->binding));
+    memcpy(copy->qt, c->header->qt, sizeof(copy->qt));
+    return 1;
+}
+
 const char *
 qi_client_segment_path(const qi_client *c)
 {

@@ -54,6 +54,10 @@ struct qi_recorder;
 struct qi_sender;
 struct qi_capture;
 
+/* [any] Has the binding come since a copy of the header was made?  Then it is in the copy
+   now. */
+int qi_client_late_binding(const qi_client *c, struct qi_segment_header *copy);
+
 /* How long the sender waits for what; tests shorten it. */
 struct qi_sender_times {
     int retry_first_ms, retry_max_ms; /* while there is no daemon */
@@ -79,6 +83,10 @@ struct qi_client {
     void (*wake)(void *ctx);
     void *wake_ctx;
     struct qi_sender *sender; /* owned; NULL: none */
+
+    /* [producer] writes, [any] reads: that the header's binding and qt came late, and are
+       there now; both are written before, and never again */
+    uint32_t has_late_binding;
 
     /* [any] writes, [sender] reads: owned; NULL: no stacks by signal */
     struct qi_capture *capture;

@@ -116,6 +116,11 @@ begin_chunk(struct qi_recorder *r, int64_t now)
 static int
 write_chunk(struct qi_recorder *r)
 {
+    struct qi_segment_header *h = &r->view.header;
+
+    if (qi_client_late_binding(r->client, h)) {
+        (void)qi_trace_set_binding(r->writer, h->binding, h->qt);
+    }
     int status = qi_trace_source_end(&r->source) < 0
                      ? QI_TRACE_E_NOMEM
                      : qi_trace_write_chunk(r->writer, &r->source.chunk);

@@ -374,6 +374,9 @@ static void
 work(struct qi_sender *s, int *ret_again)
 {
     *ret_again = 0;
+    if (qi_client_late_binding(s->client, &s->view.header) && state_of(s) == QI_ONLINE) {
+        qi_sender_on_resync(s); /* PROCESS is followed by everything else */
+    }
     switch (state_of(s)) {
     case QI_OFFLINE:
         if (qi_sender_now_ms() >= s->next_try) {

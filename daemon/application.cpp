@@ -208,6 +208,7 @@ Application::takeProcess(const qi_frame &frame, QByteArray *error)
         return false;
     }
     bool first = m_pid == 0;
+    const std::array<QByteArray, 4> before = m_versions;
     m_pid = pid;
     m_start = qi_frame_uint(&frame, QI_KEY_PROCESS_start, 0);
     m_control = flagOf(frame, QI_KEY_PROCESS_control);
@@ -232,6 +233,9 @@ Application::takeProcess(const qi_frame &frame, QByteArray *error)
     }
     else {
         qi_mirror_drop_entries(mirror());
+        if (m_versions != before) {
+            Q_EMIT described(this);
+        }
     }
     return true;
 }

@@ -195,6 +195,8 @@ class Application : public QObject, public Peer {
 
   Q_SIGNALS:
     void known(qi::Application *application); // PROCESS came
+    // PROCESS came again, and says more: the binding has been loaded.
+    void described(qi::Application *application);
     void ended(qi::Application *application); // after gone()
     // A finding appeared or went away; it is valid during the call.
     void found(qi::Application *application, const qi_finding *finding);

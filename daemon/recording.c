@@ -391,6 +391,40 @@ take_lint(struct qi_recording *r, const struct qi_frame *frame, int64_t now_ns)
     return qi_recording_tick(r, now_ns);
 }
 
+/* A text of a map of texts, by its name; empty: there is none. */
+static void
+text_in(const struct qi_value *map, const char *name, char *ret_text, size_t size)
+{
+    struct qi_cursor cursor = qi_cursor_in(map);
+    struct qi_value key;
+    struct qi_value value;
+
+    ret_text[0] = '\0';
+    while (qi_cursor_next(&cursor, &key) && qi_cursor_next(&cursor, &value)) {
+        if (key.type == QI_VALUE_TEXT && value.type == QI_VALUE_TEXT
+            && key.size == strlen(name) && memcmp(key.bytes, name, key.size) == 0) {
+            size_t n = value.size < size ? value.size : size - 1;
+            memcpy(ret_text, value.bytes, n);
+            ret_text[n] = '\0';
+        }
+    }
+}
+
+/* It comes again when asked for, and when the application has loaded its binding. */
+static int
+take_process(struct qi_recording *r, const struct qi_frame *frame)
+{
+    const struct qi_value *versions = &frame->fields[QI_KEY_PROCESS_versions];
+    char binding[32];
+    char qt[32];
+
+    qi_mirror_drop_entries(r->mirror); /* they all come again */
+    text_in(versions, "binding", binding, sizeof(binding));
+    text_in(versions, "qt", qt, sizeof(qt));
+    return binding[0] != '\0' ? fail(r, qi_trace_set_binding(r->writer, binding, qt))
+                              : QI_TRACE_OK;
+}
+
 int
 qi_recording_frame(struct qi_recording *r, const uint8_t *payload, size_t size,
                    int64_t now_ns)
@@ -402,8 +436,7 @@ qi_recording_frame(struct qi_recording *r, const uint8_t *payload, size_t size,
     }
     switch (frame.message) {
     case QI_MSG_PROCESS:
-        qi_mirror_drop_entries(r->mirror); /* they all come again */
-        return QI_TRACE_OK;
+        return take_process(r, &frame);
     case QI_MSG_INTERN:
         return take_entries(r, &frame);
     case QI_MSG_SNAP_BEGIN:

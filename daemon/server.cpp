@@ -204,6 +204,11 @@ Server::welcomed(Session *session)
         auto *application = new Application(session, m_commons, this);
         m_connected.insert(session, application);
         connect(application, &Application::known, this, &Server::applicationKnown);
+        connect(application, &Application::described, this, [this](Application *known) {
+            for (Tool *tool : std::as_const(m_tools)) {
+                tool->applicationDescribed(known);
+            }
+        });
         connect(application, &Application::ended, this, &Server::applicationEnded);
         connect(application, &Application::changed, this, [this](Application *changed) {
             for (Tool *tool : std::as_const(m_tools)) {

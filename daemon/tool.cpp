@@ -724,6 +724,12 @@ Tool::applicationUp(Application *application)
     }
 }
 
+void
+Tool::applicationDescribed(Application *application)
+{
+    tellUp(application);
+}
+
 bool
 Tool::follows(const Application *application) const
 {

@@ -31,6 +31,7 @@ class Tool : public QObject, public Peer {
     }
 
     void applicationUp(Application *application);
+    void applicationDescribed(Application *application);
     void applicationChanged(Application *application);
     void applicationDown(Application *application);
     void applicationForgotten(Application *application);

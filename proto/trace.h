@@ -40,6 +40,7 @@ enum qi_trace_key {
     QI_TRACE_KEY_host,
     QI_TRACE_KEY_redacted,
     QI_TRACE_KEY_writer,
+    QI_TRACE_KEY_room, /* bytes without a meaning: see qi_trace_set_binding() */
     QI_TRACE_KEYS
 };
 

@@ -19,6 +19,8 @@
 
 #define ZSTD_LEVEL 1 /* 400 MB/s and more; 3 makes recordings a tenth smaller */
 #define COPY_BYTES 262144u
+#define HEAD_BYTES 4096u
+#define ROOM_BYTES 62u /* of a binding and its Qt */
 #define MIN_SHARE 16384u
 #define FOOTER_PER_CHUNK 72u /* eight numbers of nine bytes */
 
@@ -29,9 +31,18 @@ struct placed {
     uint32_t n, flags;
 };
 
+/* Of struct qi_trace_info. */
+struct texts {
+    char name[256], host[256];
+    char qtinter[256], python[256], binding[32], qt[32];
+    char writer[16];
+};
+
 struct qi_trace_writer {
     char path[PATH_MAX];
-    uint8_t *head; /* owned; the file's first bytes */
+    struct qi_trace_info info; /* its texts are those below */
+    struct texts texts;
+    uint8_t *head; /* owned, HEAD_BYTES; the file's first bytes */
     size_t head_size;
     struct qi_trace_options options;
     int fd;               /* -1: none; atomic: read by a forked child */
@@ -137,13 +148,33 @@ read_at(int fd, void *to, size_t size, uint64_t at)
 
 /* --- the head --------------------------------------------------------------------- */
 
+#define KEEP(w, info, text)                                                              \
+    ((void)qi_utf8_copy((w)->texts.text, sizeof((w)->texts.text), (info)->text),         \
+     (w)->info.text = (w)->texts.text)
+
+static void
+keep_info(struct qi_trace_writer *w, const struct qi_trace_info *info)
+{
+    char host[256] = "";
+
+    w->info = *info;
+    KEEP(w, info, name);
+    KEEP(w, info, qtinter);
+    KEEP(w, info, python);
+    KEEP(w, info, binding);
+    KEEP(w, info, qt);
+    KEEP(w, info, writer);
+    KEEP(w, info, host);
+    if (info->host == NULL) {
+        (void)gethostname(host, sizeof(host) - 1);
+        (void)qi_utf8_copy(w->texts.host, sizeof(w->texts.host), host);
+    }
+}
+
 static void
 put_text(struct qi_encoder *e, const char *text)
 {
-    char clean[256];
-
-    text = text != NULL ? text : "";
-    qi_encode_text(e, clean, qi_utf8_clean(clean, sizeof(clean), text, strlen(text)));
+    qi_encode_text(e, text, strlen(text));
 }
 
 static void
@@ -163,12 +194,11 @@ put_versions(struct qi_encoder *e, const struct qi_trace_info *info)
 }
 
 static void
-put_map(struct qi_encoder *e, const struct qi_trace_info *info)
+put_map(struct qi_encoder *e, const struct qi_trace_info *info, int has_room, size_t room)
 {
-    char host[256] = "";
+    static const uint8_t nothing[ROOM_BYTES];
 
-    (void)gethostname(host, sizeof(host) - 1);
-    qi_encode_map(e, QI_TRACE_KEYS);
+    qi_encode_map(e, QI_TRACE_KEYS - 1 + (uint32_t)has_room);
     qi_encode_uint_field(e, QI_TRACE_KEY_major, QI_TRACE_MAJOR);
     qi_encode_uint_field(e, QI_TRACE_KEY_minor, QI_TRACE_MINOR);
     qi_encode_uint_field(e, QI_TRACE_KEY_pid, info->pid);
@@ -181,28 +211,55 @@ put_map(struct qi_encoder *e, const struct qi_trace_info *info)
     qi_encode_bool_field(e, QI_TRACE_KEY_control, info->control);
     put_versions(e, info);
     qi_encode_key(e, QI_TRACE_KEY_host);
-    put_text(e, info->host != NULL ? info->host : host);
+    put_text(e, info->host);
     qi_encode_bool_field(e, QI_TRACE_KEY_redacted, info->level < 4);
     qi_encode_key(e, QI_TRACE_KEY_writer);
     put_text(e, info->writer);
+    if (has_room) {
+        qi_encode_bytes_field(e, QI_TRACE_KEY_room, nothing, room);
+    }
+}
+
+static void
+put_head(struct qi_trace_writer *w, int has_room, size_t room)
+{
+    struct qi_encoder e;
+
+    qi_encoder_init(&e, w->head + QI_TRACE_HEAD_SIZE, HEAD_BYTES - QI_TRACE_HEAD_SIZE);
+    put_map(&e, &w->info, has_room, room);
+    memcpy(w->head, QI_TRACE_MAGIC, QI_TRACE_MAGIC_SIZE);
+    put_le(w->head + 8, e.size, 4);
+    put_le(w->head + 12, qi_crc32c(0, e.bytes, e.size), 4);
+    w->head_size = QI_TRACE_HEAD_SIZE + e.size;
 }
 
 static int
 make_head(struct qi_trace_writer *w, const struct qi_trace_info *info)
 {
-    struct qi_encoder e;
-
-    w->head = malloc(QI_TRACE_HEAD_SIZE + 4096);
+    w->head = malloc(HEAD_BYTES);
     if (w->head == NULL) {
         return QI_TRACE_E_NOMEM;
     }
-    qi_encoder_init(&e, w->head + QI_TRACE_HEAD_SIZE, 4096);
-    put_map(&e, info);
-    memcpy(w->head, QI_TRACE_MAGIC, QI_TRACE_MAGIC_SIZE);
-    put_le(w->head + 8, e.size, 4);
-    put_le(w->head + 12, qi_crc32c(0, e.bytes, e.size), 4);
-    w->head_size = QI_TRACE_HEAD_SIZE + e.size;
+    keep_info(w, info);
+    put_head(w, w->texts.binding[0] == '\0', ROOM_BYTES);
     return QI_TRACE_OK;
+}
+
+int
+qi_trace_set_binding(struct qi_trace_writer *w, const char *binding, const char *qt)
+{
+    size_t before = strlen(w->texts.qt);
+
+    if (w->status < 0 || w->texts.binding[0] != '\0') {
+        return w->status;
+    }
+    (void)qi_utf8_copy(w->texts.binding, sizeof(w->texts.binding), binding);
+    (void)qi_utf8_copy(w->texts.qt, sizeof(w->texts.qt), qt);
+    /* Texts of up to 31 bytes have a head of one byte, as empty ones have. */
+    put_head(w, 1, ROOM_BYTES + before - strlen(w->texts.binding) - strlen(w->texts.qt));
+    w->status = write_at(w->fd, w->head, w->head_size, 0);
+    w->os_error = w->status == QI_TRACE_E_OS ? errno : 0;
+    return w->status;
 }
 
 void

@@ -72,6 +72,11 @@ int qi_trace_create(const char *path, const struct qi_trace_info *info,
                     const struct qi_trace_options *options,
                     struct qi_trace_writer **ret_writer);
 
+/* The binding and its Qt are known only now: a program has loaded them after the
+   recording began.  They are written into the head, unless it names a binding already.
+   Both are copied, and cut at 31 bytes. */
+int qi_trace_set_binding(struct qi_trace_writer *w, const char *binding, const char *qt);
+
 /* Appends an ended chunk.  The first failure stays: see qi_trace_failure(). */
 int qi_trace_write_chunk(struct qi_trace_writer *w, const struct qi_chunk *chunk);
 

@@ -25,6 +25,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import _core
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -136,6 +138,10 @@ binding_name: str = _resolve()
 """Name of the chosen binding, for example ``"PyQt6"``."""
 
 QtCore: Any = importlib.import_module(binding_name + ".QtCore")
+
+if hasattr(_core, "inspect_set_binding"):
+    # Whoever looks at this program may have begun before there was one.
+    _core.inspect_set_binding(binding_name, getattr(QtCore, "qVersion", str)())
 
 
 def __getattr__(name: str) -> Any:

@@ -136,6 +136,10 @@ uint32_t qi_stack(qi_client *client, const uint32_t *codes, size_t n); /* n <= 1
 void qi_client_set_level(qi_client *client, int level);
 static inline int qi_client_level(const qi_client *client);
 
+/* [producer] The binding and the version of its Qt, now that the program has loaded it;
+   does nothing if a binding is known already.  Copied, cut at 31 bytes. */
+void qi_client_set_binding(qi_client *client, const char *binding, const char *qt);
+
 enum qi_request_kind { QI_REQUEST_CANCEL = 1, QI_REQUEST_LEVEL, QI_REQUEST_STACK };
 struct qi_request {
     int kind;

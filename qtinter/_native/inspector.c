@@ -362,6 +362,22 @@ inspect_level(PyObject *module, PyObject *args)
 }
 
 static PyObject *
+inspect_set_binding(PyObject *module, PyObject *args)
+{
+    struct qi_probe *p = qi_inspector_state(module)->probe;
+    const char *binding = NULL;
+    const char *qt = NULL;
+
+    if (!PyArg_ParseTuple(args, "ss", &binding, &qt)) {
+        return NULL;
+    }
+    if (p != NULL) {
+        qi_client_set_binding(p->client, binding, qt);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 inspect_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     struct qi_probe *p = qi_inspector_probe(module);
@@ -855,6 +871,7 @@ PyMethodDef qi_inspector_functions[] = {
     {"inspect_close", inspect_close, METH_VARARGS, NULL},
     {"inspect_is_open", inspect_is_open, METH_NOARGS, NULL},
     {"inspect_level", inspect_level, METH_VARARGS, NULL},
+    {"inspect_set_binding", inspect_set_binding, METH_VARARGS, NULL},
     {"inspect_stats", inspect_stats, METH_NOARGS, NULL},
     {"inspect_segment_path", inspect_segment_path, METH_NOARGS, NULL},
     {"inspect_dump", inspect_dump, METH_O, NULL},

@@ -339,11 +339,17 @@ def _program_name() -> str:
 
 
 def _loaded_binding() -> tuple[str, str]:
-    """Name and Qt version of the binding that is imported; chooses none."""
-    for name in ("PyQt6", "PySide6", "PyQt5", "PySide2"):
-        core = sys.modules.get(name + ".QtCore")
-        if core is not None:
-            return name, str(core.qVersion())
+    """Name and Qt version of the binding that is imported; chooses none.
+
+    Where none, or more than one, is imported, bindings.py tells which when one is chosen.
+    """
+    chosen = sys.modules.get("qtinter.bindings")
+    if chosen is not None and hasattr(chosen, "QtCore"):
+        return chosen.binding_name, str(chosen.QtCore.qVersion())
+    names = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+    found = [name for name in names if sys.modules.get(name + ".QtCore") is not None]
+    if len(found) == 1:
+        return found[0], str(sys.modules[found[0] + ".QtCore"].qVersion())
     return "", ""
 
 

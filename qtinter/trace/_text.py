@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._query import Item, seconds_text
 
@@ -39,6 +39,29 @@ def _part(title: str, items: list[str], room: int) -> list[str]:
     return lines
 
 
+def versions_of(info: dict[str, Any]) -> dict[str, str]:
+    """Of Python, the binding, Qt and qtinter, as far as a recording tells."""
+    found = {**info, **info.get("versions", {})}
+    names = ("python", "binding", "qt", "qtinter")
+    return {name: str(found[name]) for name in names if found.get(name)}
+
+
+def _made_with(trace: Trace) -> str:
+    """For example "PyQt6 (Qt 6.5.3, native host), Python 3.11.7, qtinter 0.12.0"."""
+    found = versions_of(trace.info)
+    hosts = {loop["host"] for loop in trace.snapshot().loops() if loop["host"]}
+    details = [f"Qt {found['qt']}"] if "qt" in found else []
+    details += [f"{host} host" for host in sorted(hosts)]
+    parts = []
+    if "binding" in found:
+        more = f" ({', '.join(details)})" if details else ""
+        parts.append(found["binding"] + more)
+    for name in ("Python", "qtinter"):
+        if name.lower() in found:
+            parts.append(f"{name} {found[name.lower()]}")
+    return ", ".join(parts)
+
+
 def _figures(trace: Trace) -> list[str]:
     figures = trace.figures()
     lines = [
@@ -46,6 +69,9 @@ def _figures(trace: Trace) -> list[str]:
         f"{figures['tasks']} tasks, {figures['slots']} slot calls, lag p99 "
         f"{seconds_text(figures['p99_lag'])}"
     ]
+    made_with = _made_with(trace)
+    if made_with:
+        lines.append(f"with {made_with}")
     if figures["lost"]:
         lines.append(f"LOST {figures['lost']} records")
     for step in trace.longest_steps():

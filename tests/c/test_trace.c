@@ -43,6 +43,67 @@ what_was_written_is_read(void)
     }
 }
 
+static void
+check_versions(const char *binding, const char *qt)
+{
+    struct qi_trace t;
+    struct qi_value key;
+    struct qi_value value;
+    int found = 0;
+
+    CHECK_INT(qi_trace_open(file_path, &t), QI_TRACE_READ_OK);
+    struct qi_cursor cursor = qi_cursor_in(&t.fields[QI_TRACE_KEY_versions]);
+    while (qi_cursor_next(&cursor, &key) && qi_cursor_next(&cursor, &value)) {
+        int is_qt = key.size == 2 && memcmp(key.bytes, "qt", 2) == 0;
+        int is_binding = key.size == 7 && memcmp(key.bytes, "binding", 7) == 0;
+        const char *wanted = is_qt ? qt : binding;
+        if (is_qt || is_binding) {
+            CHECK_INT(value.size, strlen(wanted));
+            CHECK(memcmp(value.bytes, wanted, value.size) == 0);
+            found++;
+        }
+    }
+    CHECK_INT(found, 2);
+    qi_trace_close(&t);
+}
+
+/* The head is written again in the same size, also in a ring, where it is copied. */
+static void
+a_binding_may_come_late(void)
+{
+    static const char longest[] = "a binding whose name is as long";
+    const struct qi_trace_options options = {.max_bytes = 65536};
+    struct qi_trace_info late = info;
+    struct qi_trace_writer *w = NULL;
+    struct sums sums = {0};
+    struct qi_trace t;
+    struct qi_chunk c;
+
+    late.binding = late.qt = NULL;
+    CHECK_INT(qi_trace_create(file_path, &late, &options, &w), QI_TRACE_OK);
+    CHECK_INT(qi_chunk_init(&c), 0);
+    for (uint64_t i = 0; i < 60; i++) {
+        if (i == 1) {
+            CHECK_INT(sizeof(longest) - 1, 31);
+            check_versions("", "");
+            CHECK_INT(qi_trace_set_binding(w, longest, longest), QI_TRACE_OK);
+            check_versions(longest, longest);
+            CHECK_INT(qi_trace_set_binding(w, "PyQt6", "6.5"), QI_TRACE_OK);
+        }
+        fill_chunk(&c, i * 200, 200);
+        CHECK_INT(qi_trace_write_chunk(w, &c), QI_TRACE_OK);
+    }
+    CHECK_INT(qi_trace_finish(w), QI_TRACE_OK);
+    qi_chunk_fini(&c);
+    check_versions(longest, longest);
+    CHECK_INT(qi_trace_open(file_path, &t), QI_TRACE_READ_OK);
+    CHECK(t.chunks[0].seq > 0);
+    for (size_t i = 0; i < t.count; i++) {
+        CHECK_INT(read_chunk(&t, i, &sums), 0);
+    }
+    qi_trace_close(&t);
+}
+
 /* Of each chunk: the location 10 and the callback 3 of records, the stack 11 of rows, and
    what these refer to: texts 1 and 2. */
 static void
@@ -507,6 +568,7 @@ main(int argc, char **argv)
     make_directory();
     RUN(the_checksum_is_crc32c);
     RUN(what_was_written_is_read);
+    RUN(a_binding_may_come_late);
     RUN(a_chunk_has_the_texts_it_uses_and_no_others);
     RUN(ids_are_found_in_every_kind);
     RUN(losses_come_before_records);

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...inspect import _tables
 from ...inspect.model import JOB, SLOT, TASK, TIMER, WAIT, Process, Row, is_made_up
 from .._state import KIND
+from .._text import versions_of as versions_of
 
 if TYPE_CHECKING:
     from .._source import Record, Source
@@ -34,13 +35,6 @@ _ENDERS = {
     KIND["TIMER_CANCELLED"]: TIMER,
     KIND["JOB_ENDED"]: JOB,
 }
-
-
-def versions_of(info: dict[str, Any]) -> dict[str, str]:
-    """Of Python, the binding, Qt and qtinter, as far as a recording tells."""
-    found = {**info, **info.get("versions", {})}
-    names = ("python", "binding", "qt", "qtinter")
-    return {name: str(found[name]) for name in names if found.get(name)}
 
 
 class Words(Process):
