@@ -114,7 +114,9 @@ def rows_decode(
 class TraceReader:
     """Raises OSError, or ValueError if it is no recording or of another major version.
 
-    read() returns a dict of one chunk; ValueError if it is damaged:
+    read() returns a dict of one chunk; ValueError if it is damaged.  It holds the parts
+    that are asked for (1: entries, gaps and notes; 2: rows; 4: ended; 8: records), and
+    rows of tasks go to `tasks` if that is given:
 
     entries   [(id, "t", text) | (id, "c", [file, name, line]) | (id, "k", [codes])]
     state_ts  when `rows` were read, ns
@@ -140,7 +142,49 @@ class TraceReader:
     def missing(self) -> list[tuple[int, int, int, int]]: ...
     @property
     def complete(self) -> bool: ...
-    def read(self, __index: int) -> dict[str, Any]: ...
+    def read(
+        self, __index: int, __parts: int = 15, __tasks: TraceTasks | None = None
+    ) -> dict[str, Any]: ...
+
+class TraceTasks:
+    """Rows of tasks that a recording has kept."""
+
+    def __len__(self) -> int: ...
+    def put(self, __row: Sequence[int], __is_last: bool) -> None:
+        """Takes in a row; one that is the last replaces others, and no other it."""
+
+class TracePass:
+    """What the records of a range say of tasks, steps and turns.
+
+    The values of a task are its columns, and behind them: state, loop, whether it was
+    created in the range, when it ended, since when it has been ready (0: it is not).
+    """
+
+    def __new__(cls, __known: TraceTasks) -> TracePass: ...
+    def feed(
+        self,
+        __records: bytes,
+        __t0: int,
+        __t1: int,
+        __handlers: dict[int, Callable[[int, int, int, int, int], None]],
+    ) -> None:
+        """Takes in native struct qi_record of the range.
+
+        What tells of more than tasks goes on to the handler of its kind: (ts, loop, x,
+        a, b).
+        """
+    def finish(self, __kept: int, __t0: int, __t1: int) -> None: ...
+    def task(self, __id: int) -> list[int] | None: ...
+    def call(self, __id: int, __slot: int) -> int | None: ...
+    def ids(self) -> list[int]: ...
+    def pending(self) -> list[int]: ...
+    def remarkable(self, __wakes: int) -> list[int]: ...
+    def sum(self, __column: int) -> int: ...
+    def totals(self) -> dict[str, Any]:
+        """step_times and lags: (count, sum, longest, {key: count}); longest: [(ns, end,
+        task, code, loop)]; lag_most: (ns, since, task); made, count, last, alive_most,
+        turns, qt_ns, asyncio_ns, idle_ns."""
+    def __len__(self) -> int: ...
 
 @final
 class Handle(_Handle): ...

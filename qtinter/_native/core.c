@@ -9,6 +9,7 @@
 #include "probe.h"
 #ifdef QI_WITH_INSPECT
 #  include "probe_impl.h"
+#  include "trace_py.h"
 #endif
 #include "process.h"
 #include "selector.h"
@@ -221,7 +222,8 @@ core_exec(PyObject *module)
     if (qi_slot_record_init_types(module) < 0
         || PyModule_AddFunctions(module, qi_inspector_functions) < 0
         || PyModule_AddFunctions(module, qi_stacks_functions) < 0
-        || PyModule_AddFunctions(module, qi_segment_functions) < 0) {
+        || PyModule_AddFunctions(module, qi_segment_functions) < 0
+        || qi_trace_pass_init(module) < 0) {
         return -1;
     }
 #endif

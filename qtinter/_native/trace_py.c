@@ -10,7 +10,10 @@
 #include "columns.h"
 #include "rows.h"
 #include "state.h"
+#include "trace_py.h"
 #include "trace_read.h"
+
+#include <string.h>
 
 typedef struct {
     PyObject_HEAD
@@ -320,11 +323,45 @@ reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 #define NOTES_MAX 16384
 #define LOSSES_MAX 4096
 
+/* What of a chunk becomes objects; all of it is checked. */
+enum part { PART_TEXTS = 1, PART_ROWS = 2, PART_ENDED = 4, PART_RECORDS = 8 };
+#define PARTS_ALL 15u
+
 struct contents {
     PyObject *entries, *rows, *ended, *gaps, *notes;
+    PyObject *tasks; /* borrowed: a TraceTasks that takes the rows of tasks, or NULL */
+    unsigned parts;
+    unsigned rows_seen, ended_seen;
     int64_t state_ts;
     int has_state;
 };
+
+static int
+put_row(struct contents *c, const struct qi_value *value, const struct qi_wire_row *row)
+{
+    int is_over = qi_state_is_final(row->kind, row->state);
+    unsigned *seen = is_over ? &c->ended_seen : &c->rows_seen;
+
+    if ((*seen)++ >= QI_TRACE_ROWS_MAX) {
+        return QI_TRACE_READ_E_DAMAGED;
+    }
+    if ((c->parts & (is_over ? PART_ENDED : PART_ROWS)) == 0) {
+        return QI_TRACE_READ_OK;
+    }
+    int r;
+    if (c->tasks != NULL && row->kind == QI_TASK) {
+        struct qi_traced_task task = {.id = row->id,
+                                      .state = row->state,
+                                      .loop = row->loop,
+                                      .is_last = (uint8_t)is_over};
+        memcpy(task.column, row->column, sizeof(task.column));
+        r = qi_traced_row_put(c->tasks, &task);
+    }
+    else {
+        r = append_new(is_over ? c->ended : c->rows, list_of(value));
+    }
+    return r < 0 ? QI_TRACE_READ_E_NOMEM : QI_TRACE_READ_OK;
+}
 
 static int
 put_rows(struct contents *c, const struct qi_frame *frame)
@@ -341,12 +378,9 @@ put_rows(struct contents *c, const struct qi_frame *frame)
         if (!qi_row_decode(&value, &row)) {
             return QI_TRACE_READ_E_DAMAGED;
         }
-        PyObject *list = qi_state_is_final(row.kind, row.state) ? c->ended : c->rows;
-        if (PyList_GET_SIZE(list) >= (Py_ssize_t)QI_TRACE_ROWS_MAX) {
-            return QI_TRACE_READ_E_DAMAGED;
-        }
-        if (append_new(list, list_of(&value)) < 0) {
-            return QI_TRACE_READ_E_NOMEM;
+        int r = put_row(c, &value, &row);
+        if (r < 0) {
+            return r;
         }
     }
     return QI_TRACE_READ_OK;
@@ -451,13 +485,13 @@ put_frames(struct contents *c, const struct qi_trace_body *body)
     while ((r = qi_trace_next_frame(&cursor, &frame)) > 0) {
         switch (frame.message) {
         case QI_MSG_INTERN:
-            r = put_entries(c, &frame);
+            r = c->parts & PART_TEXTS ? put_entries(c, &frame) : 0;
             break;
         case QI_MSG_STATE:
             r = put_rows(c, &frame);
             break;
         default:
-            r = put_own_frame(c, &frame);
+            r = c->parts & PART_TEXTS ? put_own_frame(c, &frame) : 0;
             break;
         }
         if (r < 0) {
@@ -501,7 +535,7 @@ build_chunk(const struct contents *c, PyObject *records, uint64_t first)
 }
 
 static PyObject *
-read_chunk(ReaderObject *self, size_t index)
+read_chunk(ReaderObject *self, size_t index, unsigned parts, PyObject *tasks)
 {
     const struct qi_trace_place *place = &self->trace.chunks[index];
     struct contents c = {PyList_New(0),
@@ -509,6 +543,10 @@ read_chunk(ReaderObject *self, size_t index)
                          PyList_New(0),
                          PyList_New(0),
                          PyList_New(0),
+                         tasks,
+                         parts,
+                         0,
+                         0,
                          place->t0,
                          0};
     struct qi_trace_body body = {NULL, 0};
@@ -524,7 +562,7 @@ read_chunk(ReaderObject *self, size_t index)
         r = put_frames(&c, &body);
     }
     if (r == QI_TRACE_READ_OK) {
-        result = build_chunk(&c, records, place->first);
+        result = build_chunk(&c, parts & PART_RECORDS ? records : Py_None, place->first);
     }
     else if (!PyErr_Occurred()) {
         (void)raise_in_chunk(self, place, r);
@@ -540,18 +578,24 @@ read_chunk(ReaderObject *self, size_t index)
 }
 
 static PyObject *
-reader_read(ReaderObject *self, PyObject *arg)
+reader_read(ReaderObject *self, PyObject *args)
 {
-    Py_ssize_t index = PyNumber_AsSsize_t(arg, PyExc_IndexError);
+    Py_ssize_t index;
+    unsigned parts = PARTS_ALL;
+    PyObject *tasks = Py_None;
 
-    if (index == -1 && PyErr_Occurred()) {
+    if (!PyArg_ParseTuple(args, "n|IO:read", &index, &parts, &tasks)) {
         return NULL;
+    }
+    if (tasks != Py_None && !qi_is_traced_tasks(tasks)) {
+        return PyErr_Format(PyExc_TypeError, "read() takes a TraceTasks, not %.100s",
+                            Py_TYPE(tasks)->tp_name);
     }
     if (index < 0 || (size_t)index >= self->trace.count) {
         return PyErr_Format(PyExc_IndexError, "%S has chunks 0 to %zd, not %zd",
                             self->source, (Py_ssize_t)self->trace.count - 1, index);
     }
-    return read_chunk(self, (size_t)index);
+    return read_chunk(self, (size_t)index, parts, tasks == Py_None ? NULL : tasks);
 }
 
 /* --- the type --------------------------------------------------------------------- */
@@ -644,8 +688,8 @@ get_missing(ReaderObject *self, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef reader_methods[] = {
-    {"read", (PyCFunction)reader_read, METH_O,
-     PyDoc_STR("read($self, index, /)\n--\n\n"
+    {"read", (PyCFunction)reader_read, METH_VARARGS,
+     PyDoc_STR("read($self, index, parts=15, tasks=None, /)\n--\n\n"
                "The contents of a chunk, a dict; see _core.pyi.")},
     {NULL, NULL, 0, NULL},
 };

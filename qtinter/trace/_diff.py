@@ -193,9 +193,9 @@ def diff(before: Trace, after: Trace, limits: Iterable[str | Limit] = ()) -> Dif
 def figures(trace: Trace) -> dict[str, float]:
     """The metrics of a recording: :meth:`Trace.figures`, and what it lacks."""
     found = trace.figures()
-    rows = trace.analysis.tasks.values()
-    found["wakes"] = sum(row[_TASK["wakes"]] for row in rows)
-    found["busy"] = sum(row[_TASK["busy"]] for row in rows) * 1e-9
+    tasks = trace.analysis.tasks
+    found["wakes"] = tasks.sum("wakes")
+    found["busy"] = tasks.sum("busy") * 1e-9
     found["overlaps"] = sum(1 for call in trace.calls() if call.overlaps)
     return found
 

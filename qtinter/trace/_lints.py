@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Iterator
 
 from ..inspect import _tables
 from ..inspect.model import LOOP, OBJECT, SLOT, TASK, WAIT
-from . import _state
 from ._graph import AwaitGraph
 from ._query import Lint, Task, seconds_text
 
@@ -30,10 +29,6 @@ BUFFERED_MANY = 1000
 LOST_WAKE = 1.0
 WAKES_MIN = 20
 CANCEL_LONG = 5.0
-
-_ENDED_WELL = frozenset(
-    _state.TASK_STATE[name] for name in ("done", "failed", "cancelled")
-)
 
 
 def judge(trace: Trace) -> list[Lint]:
@@ -127,12 +122,8 @@ def _tasks(trace: Trace) -> Iterator[Lint]:
     for circle in graph.cycles:
         text = f"tasks {', '.join(map(str, circle))} wait for each other"
         yield Lint("QI403", "W", text, (TASK, min(circle)), trace.duration)
-    wakes = _state.COLUMN[TASK]["wakes"]
-    for ident, values in trace.analysis.tasks.items():
-        # Of the many tasks that have ended, few are worth a look.
-        state = values[_state.STATE]
-        if values[wakes] < WAKES_MIN and state in _ENDED_WELL:
-            continue
+    # Of the many tasks that have ended, few are worth a look.
+    for ident in trace.analysis.tasks.remarkable(WAKES_MIN):
         found = trace.task(ident)
         if found is not None:
             yield from _task(trace, found)

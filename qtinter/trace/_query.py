@@ -170,17 +170,18 @@ def is_named(name: str, wanted: str) -> bool:
 class Task(Item):
     """A task; counts and durations are of the range of the trace."""
 
-    __slots__ = ("_trace", "_values", "id")
+    __slots__ = ("_trace", "id")
 
-    def __init__(self, trace: Trace, ident: int, values: _state.Values) -> None:
+    def __init__(self, trace: Trace, ident: int) -> None:
         self._trace = trace
-        self._values = values
         self.id = ident
 
+    @property
+    def _values(self) -> _state.Values:
+        return self._trace.analysis.tasks[self.id]
+
     def _row(self) -> Row:
-        values = self._values
-        state, loop = values[_state.STATE], values[_state.LOOP_NUMBER]
-        return Row(TASK, self.id, state, loop, values)
+        return self._trace.process.rows[TASK, self.id]
 
     def _seconds(self, column: str) -> float:
         return float(self._row()[column] * 1e-9)

@@ -19,16 +19,21 @@ import time
 from typing import Any, Iterable, Iterator, List, Tuple
 
 from .. import _core
+from ..inspect.model import TASK
 
 # kind, id, state, loop, and the columns of proto/entities.def.
 RowList = List[Any]
 # (number since the segment was made, ts, kind, loop, x, a, b), see proto/records.def.
 Record = Tuple[int, int, int, int, int, int, int]
+Key = Tuple[int, int]  # kind and id of an entity
 
 _ROWS_CUT = 1  # flag of a chunk
 _NOTES_MAX = 250_000  # of a recording: stalls and findings
 
 _RECORD = struct.Struct("<qHHIQQ")  # as in the file and in the segment
+_BLOCK = 10_000  # records
+# Parts of a chunk, see _core.pyi.
+_TEXTS, _ROWS, _ENDED, _RECORDS = 1, 2, 4, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +88,39 @@ class Source(abc.ABC):
     def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
         """The records with t0 <= ts <= t1, oldest first; holds one chunk at a time."""
 
+    def blocks(
+        self, t0: int | None = None, t1: int | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        """All of these records, and perhaps others: (number of the first, native ones).
+
+        The records of a block follow each other without a hole.
+        """
+        block: list[bytes] = []
+        first = after = 0
+        for number, *record in self.records(t0, t1):
+            if block and (number != after or len(block) == _BLOCK):
+                yield first, b"".join(block)
+                block.clear()
+            if not block:
+                first = number
+            block.append(_RECORD.pack(*record))
+            after = number + 1
+        if block:
+            yield first, b"".join(block)
+
+    def last_rows(self, tasks: _core.TraceTasks) -> tuple[dict[Key, RowList], int]:
+        """The last row that was kept of each entity, and when the last ones were kept.
+
+        :param tasks: takes the rows of tasks.
+        """
+        rows: dict[Key, RowList] = {}
+        last = 0
+        for ts, keyframe in self.keyframes():
+            last = ts
+            _sort_out(keyframe, rows, tasks, False)
+        _sort_out(self.ended(), rows, tasks, True)
+        return rows, last
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file, in the format that it is in.
 
@@ -92,6 +130,19 @@ class Source(abc.ABC):
         if self.path is None:
             raise ValueError("a recording that is in memory cannot be saved")
         shutil.copyfile(self.path, path)
+
+
+def _sort_out(
+    found: Iterable[RowList],
+    rows: dict[Key, RowList],
+    tasks: _core.TraceTasks,
+    is_last: bool,
+) -> None:
+    for row in found:
+        if row[0] == TASK:
+            tasks.put(row, is_last)
+        else:
+            rows[row[0], row[1]] = row
 
 
 class ListSource(Source):
@@ -243,7 +294,7 @@ class TraceSource(Source):
         """The first one that can be read of chunks that say the same of themselves."""
         for index in copies:
             try:
-                chunk = self._reader.read(index)
+                chunk = self._reader.read(index, _TEXTS)
             except ValueError as exc:
                 self.problems.append(str(exc))
             else:
@@ -254,20 +305,37 @@ class TraceSource(Source):
 
     def keyframes(self) -> Iterator[tuple[int, list[RowList]]]:
         for index, _, _ in self._chunks:
-            chunk = self._reader.read(index)
+            chunk = self._reader.read(index, _ROWS)
             yield chunk["state_ts"], chunk["rows"]
 
     def ended(self) -> Iterator[RowList]:
         for index, _, _ in self._chunks:
-            yield from self._reader.read(index)["ended"]
+            yield from self._reader.read(index, _ENDED)["ended"]
 
-    def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
+    def last_rows(self, tasks: _core.TraceTasks) -> tuple[dict[Key, RowList], int]:
+        rows: dict[Key, RowList] = {}
+        ended: dict[Key, RowList] = {}
+        last = 0
+        for index, _, _ in self._chunks:
+            chunk = self._reader.read(index, _ROWS | _ENDED, tasks)
+            last = chunk["state_ts"]
+            rows.update(((row[0], row[1]), row) for row in chunk["rows"])
+            ended.update(((row[0], row[1]), row) for row in chunk["ended"])
+        rows.update(ended)
+        return rows, last
+
+    def blocks(
+        self, t0: int | None = None, t1: int | None = None
+    ) -> Iterator[tuple[int, bytes]]:
         for index, begins, ends in self._chunks:
             if (t0 is not None and ends < t0) or (t1 is not None and begins > t1):
                 continue
-            chunk = self._reader.read(index)
-            number = chunk["first"]
-            for ts, kind, loop, x, a, b in _RECORD.iter_unpack(chunk["records"]):
+            chunk = self._reader.read(index, _RECORDS)
+            yield chunk["first"], chunk["records"]
+
+    def records(self, t0: int | None = None, t1: int | None = None) -> Iterator[Record]:
+        for number, records in self.blocks(t0, t1):
+            for ts, kind, loop, x, a, b in _RECORD.iter_unpack(records):
                 if (t0 is None or ts >= t0) and (t1 is None or ts <= t1):
                     yield number, ts, kind, loop, x, a, b
                 number += 1

@@ -1,27 +1,19 @@
 """One pass over the records of a range: what was so at its end, and what it adds up to.
 
-The rows are those of proto/entities.def; a task's has some more columns of ours behind
-them.  Memory grows with the tasks, slot calls, waits and spans of the range, not with
-its records.
+What concerns tasks, steps and turns is counted in C (_native/trace_pass.c), which hands
+the rarer records on.  The rows are those of proto/entities.def; a task's has some more
+columns of ours behind them.  Memory grows with the tasks, slot calls, waits and spans
+of the range, not with its records.
 """
 
 from __future__ import annotations
 
-import heapq
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
+from .. import _core
 from ..inspect import _tables
-from ..inspect.model import (
-    JOB,
-    LOOP,
-    SLOT,
-    TASK,
-    TIMER,
-    WAIT,
-    Process,
-    is_final,
-)
-from ._source import Record, RowList, Source
+from ..inspect.model import JOB, SLOT, TASK, TIMER, WAIT, is_final
+from ._source import RowList, Source
 
 Values = List[Any]
 Rows = Dict[Tuple[int, int], RowList]
@@ -34,20 +26,10 @@ COLUMN = {
 }
 
 _TASK = COLUMN[TASK]
-_WIDTH = len(_TASK)
+WIDTH = len(_TASK)
 # Ours, behind the columns of a task: its state and loop, whether it was created in the
 # range, when it ended, and since when it has been ready (0: it is not).
-STATE, LOOP_NUMBER, NEW, ENDED, READY = range(_WIDTH, _WIDTH + 5)
-_EXTRA = 5
-# What a row says of now, and not of what the task is.
-_OF_NOW = (
-    "changed", "woken_by", "wait_kind", "wait_ref", "wait_detail", "cancels",
-    "canceller", "exception", "where",
-)  # fmt: skip
-_OF_RANGE = ("busy", "scheduled", "max_step", "steps", "wakes", "self_wakes")
-LONGEST_KEPT = 100  # steps
-
-_REF_TASK = TASK << 56
+STATE, LOOP_NUMBER, NEW, ENDED, READY = range(WIDTH, WIDTH + 5)
 
 
 class Histogram:
@@ -55,9 +37,17 @@ class Histogram:
 
     __slots__ = ("_counts", "count", "longest", "total")
 
-    def __init__(self) -> None:
-        self.count = self.total = self.longest = 0
-        self._counts: dict[int, int] = {}
+    def __init__(
+        self,
+        count: int = 0,
+        total: int = 0,
+        longest: int = 0,
+        counts: dict[int, int] | None = None,
+    ) -> None:
+        self.count = count
+        self.total = total
+        self.longest = longest
+        self._counts = {} if counts is None else counts
 
     def add(self, ns: int) -> None:
         self.count += 1
@@ -129,39 +119,74 @@ class Block:
 StepOf = Tuple[int, int, int, int, int]
 
 
-def known_rows(source: Source) -> tuple[Rows, int]:
-    """The last row that was kept of each entity, and when the last ones were kept."""
-    rows: Rows = {}
-    last = 0
-    for ts, keyframe in source.keyframes():
-        last = ts
-        for row in keyframe:
-            rows[row[0], row[1]] = row
-    for row in source.ended():
-        rows[row[0], row[1]] = row
-    for row in rows.values():
-        # Of a version that had fewer columns.
-        missing = 4 + len(COLUMN.get(row[0], ())) - len(row)
-        if missing > 0:
-            row.extend([0] * missing)
-    return rows, last
+class Known:
+    """The last row that was kept of each entity.
+
+    :ivar rows: by kind and id, of all but tasks
+    :ivar tasks: of the tasks
+    :ivar kept: when the last ones were kept
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.tasks = _core.TraceTasks()
+        self.rows, self.kept = source.last_rows(self.tasks)
+        for row in self.rows.values():
+            # Of a version that had fewer columns.
+            missing = 4 + len(COLUMN.get(row[0], ())) - len(row)
+            if missing > 0:
+                row.extend([0] * missing)
+
+
+class Tasks(Mapping[int, Values]):
+    """The values of tasks by id, in the order of their first records, made anew."""
+
+    def __init__(self, found: _core.TracePass) -> None:
+        self._found = found
+
+    def __getitem__(self, ident: int) -> Values:
+        values = self._found.task(ident)
+        if values is None:
+            raise KeyError(ident)
+        return values
+
+    def get(self, ident: int, default: Any = None) -> Any:
+        values = self._found.task(ident)
+        return default if values is None else values
+
+    def __contains__(self, ident: object) -> bool:
+        return self.get(ident) is not None  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found.ids())
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def pending(self) -> list[int]:
+        """The ids of those that are not over."""
+        return self._found.pending()
+
+    def remarkable(self, wakes: int) -> list[int]:
+        """The ids of those that did not end well, or were woken so often."""
+        return self._found.remarkable(wakes)
+
+    def sum(self, column: str) -> int:
+        """Of a column of all of them."""
+        return self._found.sum(_TASK[column])
 
 
 class Pass:
     """What the records of a source from t0 to t1 say.
 
-    :param known: rows of the source, from :func:`known_rows`.
-    :param kept: when the last of them were kept.
+    :param known: rows of the source.
     """
 
     def __init__(
-        self, source: Source, known: Rows, kept: int, t0: int | None, t1: int | None
+        self, source: Source, known: Known, t0: int | None, t1: int | None
     ) -> None:
         self.t0 = source.info["begin"] if t0 is None else t0
         self.t1 = source.info["last"] if t1 is None else t1
         self._known = known
-        self.count = 0
-        self.tasks: dict[int, Values] = {}
         self.calls: list[Call] = []
         self.waits: dict[int, SignalWait] = {}
         self.slots: dict[int, Values] = {}
@@ -177,172 +202,60 @@ class Pass:
         self.refused: list[tuple[int, int]] = []  # ts, slot
         self.dropped: dict[int, int] = {}  # wait -> items
         self.late: list[tuple[int, int, int]] = []  # ts, timer, ns: over 50 ms
-        self.step_times = Histogram()
-        self.lags = Histogram()
         self.lateness = Histogram()
-        self.longest: list[StepOf] = []
-        self.lag_most = (0, 0, 0)  # ns, since when it was ready, task
-        self.qt_ns = self.asyncio_ns = self.idle_ns = self.turns = 0
-        self.alive_most = 0
         self._live: dict[int, int] = {}  # pending calls by slot
         self._pending: dict[int, Call] = {}  # by task
         self._open: dict[int, Block] = {}  # by number
-        self._run(source.records(t0, t1))
-        self._finish(kept)
+        self._found = _core.TracePass(known.tasks)
+        self._run(source, t0, t1)
+        self._finish()
+        totals = self._found.totals()
+        self.tasks = Tasks(self._found)
+        self.made: int = totals["made"]  # tasks that were created in the range
+        self.step_times = Histogram(*totals["step_times"])
+        self.lags = Histogram(*totals["lags"])
+        self.longest: list[StepOf] = totals["longest"]
+        # ns, since when it was ready, task
+        self.lag_most: tuple[int, int, int] = totals["lag_most"]
+        self.count: int = totals["count"]
+        self.last: int = totals["last"]
+        self.turns: int = totals["turns"]
+        self.qt_ns: int = totals["qt_ns"]
+        self.asyncio_ns: int = totals["asyncio_ns"]
+        self.idle_ns: int = totals["idle_ns"]
+        self.alive_most: int = totals["alive_most"]
 
     # --- the pass
 
-    def _run(self, records: Iterable[Record]) -> None:
-        tasks, lags, step_times = self.tasks, self.lags, self.step_times
-        add_lag, add_step = lags.add, step_times.add
-        busy, max_step, steps = _TASK["busy"], _TASK["max_step"], _TASK["steps"]
-        wakes, self_wakes = _TASK["wakes"], _TASK["self_wakes"]
-        woken_by, changed = _TASK["woken_by"], _TASK["changed"]
-        wait_kind, wait_ref = _TASK["wait_kind"], _TASK["wait_ref"]
-        scheduled = _TASK["scheduled"]
-        step, wake, wait = KIND["TASK_STEP"], KIND["TASK_WAKE"], KIND["TASK_WAIT"]
-        created, ended = KIND["TASK_CREATED"], KIND["TASK_ENDED"]
-        callback, turn = KIND["CALLBACK"], KIND["TURN"]
-        ready, waiting = TASK_STATE["ready"], TASK_STATE["waiting"]
-        longest = self.longest
-        threshold = 0
-        rest = {
-            KIND[name]: getattr(self, "_" + name.lower())
-            for name in KIND
+    def _run(self, source: Source, t0: int | None, t1: int | None) -> None:
+        handlers = {
+            number: getattr(self, "_" + name.lower())
+            for name, number in KIND.items()
             if hasattr(self, "_" + name.lower())
         }
-        alive = count = 0
-        ts = 0
-        for _, ts, kind, loop, x, a, b in records:
-            count += 1
-            if kind == step:
-                values = tasks.get(a)
-                if values is None:
-                    values = self._task(a, loop)
-                values[busy] += b
-                values[steps] += 1
-                if b > values[max_step]:
-                    values[max_step] = b
-                since = values[READY]
-                if since:
-                    lag = ts - b - since
-                    if lag < 0:
-                        lag = 0
-                    values[scheduled] += lag
-                    if lag > lags.longest:
-                        self.lag_most = (lag, since, a)
-                    add_lag(lag)
-                    values[READY] = 0
-                add_step(b)
-                if b > threshold:
-                    threshold = _keep(longest, (b, ts, a, 0, loop))
-                values[changed] = ts
-                if x == 1:  # it yielded
-                    values[STATE] = ready
-                    values[READY] = ts
-                elif x == 0:
-                    values[STATE] = waiting
-            elif kind == wake:
-                values = tasks.get(a)
-                if values is None:
-                    values = self._task(a, loop)
-                values[wakes] += 1
-                if b == _REF_TASK | a:
-                    values[self_wakes] += 1
-                values[woken_by] = b
-                values[STATE] = ready
-                values[READY] = values[changed] = ts
-            elif kind == wait:
-                values = tasks.get(a)
-                if values is None:
-                    values = self._task(a, loop)
-                values[wait_kind] = x
-                values[wait_ref] = b
-                if b >> 56 == WAIT:
-                    signal_wait = self.waits.get(b & 0xFFFFFFFFFFFFFF)
-                    if signal_wait is not None:
-                        signal_wait.task = a
-            elif kind == callback:
-                add_step(a)
-                if a > threshold:
-                    threshold = _keep(longest, (a, ts, 0, x, loop))
-            elif kind == created:
-                self._task_created(ts, loop, x, a, b)
-                alive += 1
-                if alive > self.alive_most:
-                    self.alive_most = alive
-            elif kind == ended:
-                values = tasks.get(a)
-                if values is None:
-                    values = self._task(a, loop)
-                values[STATE] = x
-                values[_TASK["exception"]] = b
-                values[ENDED] = values[changed] = ts
-                values[READY] = 0
-                alive -= values[NEW]
-            elif kind == turn:
-                self.turns += 1
-                self.qt_ns += a
-                self.asyncio_ns += b
-            else:
-                handler = rest.get(kind)
-                if handler is not None:
-                    handler(ts, loop, x, a, b)
-        self.count = count
-        self.last = ts
-
-    def _task(self, ident: int, loop: int) -> Values:
-        """A task of which this is the first record in the range."""
-        row = self._known.get((TASK, ident))
-        if row is None:
-            values: Values = [0] * (_WIDTH + _EXTRA)
-        else:
-            values = [*row[4 : 4 + _WIDTH]]
-            values += [0] * (_WIDTH + _EXTRA - len(values))
-            for column in _OF_NOW + _OF_RANGE:
-                values[_TASK[column]] = 0
-        values[STATE] = TASK_STATE["running"]
-        values[LOOP_NUMBER] = loop
-        self.tasks[ident] = values
-        return values
-
-    def _task_created(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
-        values = self._task(a, loop)
-        values[_TASK["code"]] = x
-        values[_TASK["created"]] = values[_TASK["changed"]] = ts
-        values[_TASK["creator"]] = b
-        values[STATE] = TASK_STATE["ready"]
-        values[READY] = ts
-        values[NEW] = 1
-        if b >> 56 == SLOT:
-            values[_TASK["slot"]] = b & 0xFFFFFFFFFFFFFF
-            values[_TASK["role"]] = 1
+        begin = -(1 << 63) if t0 is None else t0
+        end = (1 << 63) - 1 if t1 is None else t1
+        for _, records in source.blocks(t0, t1):
+            self._found.feed(records, begin, end, handlers)
 
     def _task_cancel(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
-        values = self.tasks.get(a) or self._task(a, loop)
-        values[_TASK["cancels"]] += 1
-        values[_TASK["canceller"]] = b
         self.cancelled.setdefault(a, ts)
+
+    def _task_wait(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
+        signal_wait = self.waits.get(b & 0xFFFFFFFFFFFFFF)
+        if signal_wait is not None:
+            signal_wait.task = a
 
     def _loop_closed(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
         self.closed.append((ts, loop, x))
 
-    def _task_destroyed(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
-        values = self.tasks.get(a) or self._task(a, loop)
-        values[STATE] = TASK_STATE["destroyed"]
-        values[ENDED] = values[_TASK["changed"]] = ts
-
     def _task_unretrieved(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
         self.unretrieved.append((ts, a, b))
-
-    def _task_named(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
-        values = self.tasks.get(a) or self._task(a, loop)
-        values[_TASK["name"]] = x
 
     def _slot(self, ident: int) -> Values:
         values = self.slots.get(ident)
         if values is None:
-            row = self._known.get((SLOT, ident))
+            row = self._known.rows.get((SLOT, ident))
             width = len(COLUMN[SLOT])
             values = [0] * width if row is None else [*row[4 : 4 + width]]
             values += [0] * (width - len(values))
@@ -357,13 +270,9 @@ class Pass:
     def _slot_called(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
         self._slot(b)
         live = self._live.get(b, 0)
-        task = self.tasks.get(a)
         # The call has been recorded after its first step.
-        began = task[_TASK["created"]] if task is not None and task[NEW] else ts
-        if task is not None:
-            task[_TASK["slot"]] = b
-            task[_TASK["role"]] = 1
-        call = Call(b, a, began, x, live)
+        created = self._found.call(a, b)
+        call = Call(b, a, ts if created is None else created, x, live)
         self._live[b] = live + 1
         self.calls.append(call)
         if a:
@@ -393,7 +302,7 @@ class Pass:
     def _wait(self, ident: int) -> SignalWait:
         wait = self.waits.get(ident)
         if wait is None:  # it began before
-            row = self._known.get((WAIT, ident))
+            row = self._known.rows.get((WAIT, ident))
             wait = SignalWait(ident, 0, 0, 0)
             if row is not None:
                 column = COLUMN[WAIT]
@@ -439,9 +348,6 @@ class Pass:
     def _callback_failed(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
         self.failed_callbacks.append((ts, x, a))
 
-    def _idle(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
-        self.idle_ns += a
-
     def _nested_entered(self, ts: int, loop: int, x: int, a: int, b: int) -> None:
         self.nested.append((ts, x, a))
 
@@ -461,13 +367,11 @@ class Pass:
 
     # --- the end
 
-    def _finish(self, kept: int) -> None:
+    def _finish(self) -> None:
         """Takes from the rows what the records do not say, where it held at t1."""
-        self.longest.sort(reverse=True)
-        for (kind, ident), row in self._known.items():
-            if kind == TASK:
-                self._finish_task(ident, row, kept)
-            elif kind == WAIT and ident not in self.waits:
+        self._found.finish(self._known.kept, self.t0, self.t1)
+        for (kind, ident), row in self._known.rows.items():
+            if kind == WAIT and ident not in self.waits:
                 if not is_final(WAIT, row[2]) and self._held(row, WAIT, "since"):
                     self._wait(ident)
             elif (
@@ -476,52 +380,28 @@ class Pass:
                 and self._held(row, SLOT, "created")
             ):
                 self._slot(ident)
-        if kept >= self.t1:
+        if self._known.kept >= self.t1:
             for ident, wait in self.waits.items():
-                known = self._known.get((WAIT, ident))
+                known = self._known.rows.get((WAIT, ident))
                 if known is not None and not wait.task:
                     wait.task = known[4 + COLUMN[WAIT]["task"]]
 
     def _held(self, row: RowList, kind: int, column: str) -> bool:
         return bool(row[4 + COLUMN[kind][column]] <= self.t1)
 
-    def _finish_task(self, ident: int, row: RowList, kept: int) -> None:
-        values = self.tasks.get(ident)
-        if row[4 + _TASK["changed"]] > self.t1 or kept < self.t0:
-            return
-        if values is None:
-            if is_final(TASK, row[2]):
-                return
-            values = self._task(ident, row[3])
-        if values[ENDED] or row[4 + _TASK["changed"]] < values[_TASK["changed"]]:
-            return  # the records know better
-        for column in _OF_NOW:
-            place = 4 + _TASK[column]
-            if place < len(row):
-                values[_TASK[column]] = row[place]
-        values[STATE] = row[2]
-        if is_final(TASK, row[2]):
-            values[ENDED] = values[_TASK["changed"]]
+    def other_rows(self) -> Iterator[tuple[RowList, bool]]:
+        """The rows at the end of the range, of all but tasks.
 
-    def process(self, info: dict[str, Any], entries: dict[int, Any]) -> Process:
-        """The state at the end of the range, as tools show states."""
-        process = Process(dict(info, last=self.t1))
-        process.alive = False
-        process.entries = entries
-        for (kind, ident), row in self._known.items():
+        The second value: whether those of the tasks come behind it.
+        """
+        for (kind, _), row in self._known.rows.items():
             if kind not in (TASK, WAIT, TIMER, JOB, SLOT):
-                put = process.put(row)
-                if kind == LOOP and put.is_over and row[3] == 0:
-                    process.remove(kind, ident)
+                yield row, True
         for ident, values in self.slots.items():
-            process.put([SLOT, ident, 0, 0, *values])
-        for ident, values in self.tasks.items():
-            process.put(
-                [TASK, ident, values[STATE], values[LOOP_NUMBER], *values[:_WIDTH]]
-            )
+            yield [SLOT, ident, 0, 0, *values], True
         for wait in self.waits.values():
             row = [WAIT, wait.id, int(bool(wait.ended)), 0] + [0] * len(COLUMN[WAIT])
-            known = self._known.get((WAIT, wait.id))
+            known = self._known.rows.get((WAIT, wait.id))
             if known is not None:
                 row[3:] = known[3:]
             for column, value in (
@@ -530,18 +410,8 @@ class Pass:
                 ("sender_alive", int(not wait.gone)),
             ):  # fmt: skip
                 row[4 + COLUMN[WAIT][column]] = value
-            process.put(row)
+            yield row, False
         for ident, (code, began, due) in self.timers.items():
-            process.put([TIMER, ident, 0, 0, code, due, began, 0])
+            yield [TIMER, ident, 0, 0, code, due, began, 0], False
         for ident, (code, began, task) in self.jobs.items():
-            process.put([JOB, ident, 0, 0, code, task, began])
-        return process
-
-
-def _keep(longest: list[StepOf], step: StepOf) -> int:
-    """Keeps a step that may be among the longest; what the next must exceed."""
-    if len(longest) < LONGEST_KEPT:
-        heapq.heappush(longest, step)
-        return 0 if len(longest) < LONGEST_KEPT else longest[0][0]
-    heapq.heapreplace(longest, step)
-    return longest[0][0]
+            yield [JOB, ident, 0, 0, code, task, began], False

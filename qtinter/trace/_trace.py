@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable, Iterator, TypeVar
 from ..inspect import _tables
 from ..inspect.model import TASK, Process
 from . import _graph, _lints, _state, _text
+from ._process import RecordedProcess
 from ._query import (
     Code,
     Distribution,
@@ -110,7 +111,7 @@ class Trace:
         self.t0 = source.info["begin"] if t0 is None else t0
         self.t1 = source.info["last"] if t1 is None else t1
         self.zero: int = self.t0 if root is None else root.zero
-        self._known: tuple[_state.Rows, int] | None = None
+        self._known: _state.Known | None = None
         self._analysis: _state.Pass | None = None
         self._process: Process | None = None
         self._lints: list[Lint] | None = None
@@ -150,16 +151,16 @@ class Trace:
     def analysis(self) -> _state.Pass:
         """What one pass over the records of the range has found; internal."""
         if self._analysis is None:
-            rows, kept = self._rows()
-            self._analysis = _state.Pass(self.source, rows, kept, *self._bounds)
+            known = self._kept_rows()
+            self._analysis = _state.Pass(self.source, known, *self._bounds)
         return self._analysis
 
-    def _rows(self) -> tuple[_state.Rows, int]:
+    def _kept_rows(self) -> _state.Known:
+        root = self._root
+        if root is not None:
+            return root._kept_rows()
         if self._known is None:
-            root = self._root
-            self._known = (
-                _state.known_rows(self.source) if root is None else root._rows()
-            )
+            self._known = _state.Known(self.source)
         return self._known
 
     @property
@@ -167,7 +168,7 @@ class Trace:
         """The state at the end of the range, as ``qtinter.inspect.snapshot()`` is."""
         if self._process is None:
             source = self.source
-            self._process = self.analysis.process(source.info, source.entries)
+            self._process = RecordedProcess(source.info, self.analysis, source.entries)
         return self._process
 
     def check_whole(self) -> None:
@@ -251,10 +252,9 @@ class Trace:
         """The task of an id, None if it is not in the range."""
         task = self._tasks.get(ident)
         if task is None:
-            values = self.analysis.tasks.get(ident)
-            if values is None:
+            if ident not in self.analysis.tasks:
                 return None
-            task = self._tasks[ident] = Task(self, ident, values)
+            task = self._tasks[ident] = Task(self, ident)
         return task
 
     def wait(self, ident: int) -> Wait | None:
@@ -566,7 +566,7 @@ class Trace:
             "p50_lag": lags.p50,
             "p99_lag": lags.p99,
             "max_late": late.max,
-            "tasks": sum(1 for task in found.tasks.values() if task[_state.NEW]),
+            "tasks": found.made,
             "max_tasks": found.alive_most,
             "slots": len(found.calls),
             "waits": len(found.waits),

@@ -1,0 +1,15 @@
+/* trace_py.h - what trace_py.c and trace_pass_py.c share. */
+#ifndef QI_NATIVE_TRACE_PY_H
+#define QI_NATIVE_TRACE_PY_H
+
+#include "compat.h"
+
+#include "trace_pass.h"
+
+int qi_trace_pass_init(PyObject *module); /* 0 or -1 */
+
+/* Whether it is a TraceTasks; if so, it takes in a row: 0, or -1: there is no memory. */
+int qi_is_traced_tasks(PyObject *object);
+int qi_traced_row_put(PyObject *tasks, const struct qi_traced_task *row);
+
+#endif
