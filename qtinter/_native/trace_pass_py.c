@@ -233,46 +233,43 @@ pass_finish(PassObject *self, PyObject *args)
 
 /* --- tasks of it -------------------------------------------------------------------- */
 
-static int
-put_number(PyObject *list, Py_ssize_t at, PyObject *number)
-{
-    if (number == NULL) {
-        return -1;
-    }
-    PyList_SET_ITEM(list, at, number);
-    return 0;
-}
+#define OWN_VALUES 5 /* behind the columns: state, loop, is_new, ended, ready */
 
 /* Times may be below 0, all else is not. */
 static PyObject *
-column_of(const struct qi_traced_task *task, Py_ssize_t i)
+value_of(const struct qi_traced_task *task, unsigned at)
 {
-    uint64_t number = task->column[i];
-
-    return i == QI_TASK_AT_created || i == QI_TASK_AT_changed
-               ? PyLong_FromLongLong((long long)number)
-               : PyLong_FromUnsignedLongLong(number);
+    switch (at) {
+    case QI_TASK_AT_created:
+    case QI_TASK_AT_changed:
+        return PyLong_FromLongLong((long long)task->column[at]);
+    case QI_TASK_COLUMNS:
+        return PyLong_FromUnsignedLong(task->state);
+    case QI_TASK_COLUMNS + 1:
+        return PyLong_FromUnsignedLong(task->loop);
+    case QI_TASK_COLUMNS + 2:
+        return PyLong_FromLong(task->is_new);
+    case QI_TASK_COLUMNS + 3:
+        return PyLong_FromLongLong(task->ended);
+    case QI_TASK_COLUMNS + 4:
+        return PyLong_FromLongLong(task->ready);
+    default:
+        return PyLong_FromUnsignedLongLong(task->column[at]);
+    }
 }
 
-/* The columns, and behind them: state, loop, is_new, ended, ready. */
 static PyObject *
 values_of(const struct qi_traced_task *task)
 {
-    PyObject *list = PyList_New(QI_TASK_COLUMNS + 5);
-    Py_ssize_t at = QI_TASK_COLUMNS;
+    PyObject *list = PyList_New(QI_TASK_COLUMNS + OWN_VALUES);
 
-    for (Py_ssize_t i = 0; list != NULL && i < QI_TASK_COLUMNS; i++) {
-        if (put_number(list, i, column_of(task, i)) < 0) {
+    for (unsigned i = 0; list != NULL && i < QI_TASK_COLUMNS + OWN_VALUES; i++) {
+        PyObject *number = value_of(task, i);
+        if (number == NULL) {
             Py_CLEAR(list);
+            break;
         }
-    }
-    if (list != NULL
-        && (put_number(list, at, PyLong_FromUnsignedLong(task->state)) < 0
-            || put_number(list, at + 1, PyLong_FromUnsignedLong(task->loop)) < 0
-            || put_number(list, at + 2, PyLong_FromLong(task->is_new)) < 0
-            || put_number(list, at + 3, PyLong_FromLongLong(task->ended)) < 0
-            || put_number(list, at + 4, PyLong_FromLongLong(task->ready)) < 0)) {
-        Py_CLEAR(list);
+        PyList_SET_ITEM(list, (Py_ssize_t)i, number);
     }
     return list;
 }
@@ -308,6 +305,26 @@ pass_task(PassObject *self, PyObject *ident)
     return values_of(task);
 }
 
+/* One of the values of a task, without the others; None: there is none. */
+static PyObject *
+pass_value(PassObject *self, PyObject *args)
+{
+    PyObject *ident;
+    unsigned at;
+
+    if (!PyArg_ParseTuple(args, "OI", &ident, &at)) {
+        return NULL;
+    }
+    const struct qi_traced_task *task = task_by(self, ident);
+    if (task == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (task == NULL || at >= QI_TASK_COLUMNS + OWN_VALUES) {
+        Py_RETURN_NONE;
+    }
+    return value_of(task, at);
+}
+
 static PyObject *
 pass_call(PassObject *self, PyObject *args)
 {
@@ -329,7 +346,7 @@ pass_call(PassObject *self, PyObject *args)
     if (!task->is_new) {
         Py_RETURN_NONE;
     }
-    return column_of(task, QI_TASK_AT_created);
+    return value_of(task, QI_TASK_AT_created);
 }
 
 static int
@@ -406,7 +423,7 @@ pass_sum(PassObject *self, PyObject *args)
                             QI_TASK_COLUMNS - 1, column);
     }
     for (size_t i = 0; sum != NULL && i < self->pass.tasks.count; i++) {
-        PyObject *value = column_of(&self->pass.tasks.items[i], column);
+        PyObject *value = value_of(&self->pass.tasks.items[i], column);
         PyObject *more = value == NULL ? NULL : PyNumber_Add(sum, value);
         Py_XDECREF(value);
         Py_SETREF(sum, more);
@@ -494,6 +511,8 @@ static PyMethodDef pass_methods[] = {
                "Takes from the rows what held at t1; no record may follow.")},
     {"task", (PyCFunction)pass_task, METH_O,
      PyDoc_STR("task($self, id, /)\n--\n\nThe values of a task; None: there is none.")},
+    {"value", (PyCFunction)pass_value, METH_VARARGS,
+     PyDoc_STR("value($self, id, at, /)\n--\n\nOne of them.")},
     {"call", (PyCFunction)pass_call, METH_VARARGS,
      PyDoc_STR("call($self, id, slot, /)\n--\n\n"
                "A task is a call of a slot: when it was created, if that was in the "

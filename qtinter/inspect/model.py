@@ -51,6 +51,31 @@ def is_final(kind: int, state: int) -> bool:
     return state != LIVE
 
 
+_PLAIN, _NS, _REF, _TEXT, _CODE = range(5)
+
+
+def _field(at: int, meaning: str) -> tuple[int, str, int]:
+    """Of a kind of record: where it stands, what it is called, and what it is."""
+    if meaning == "code":
+        return at, meaning, _CODE
+    if meaning in ("name", "exception", "signal"):
+        return at, meaning, _TEXT
+    if meaning.endswith("_ref"):
+        return at, meaning[:-4], _REF
+    if meaning.endswith("_ns"):
+        return at, meaning[:-3], _NS
+    return at, meaning, _PLAIN
+
+
+_EVENTS = {
+    kind: (
+        name.lower(),
+        tuple(_field(at, meaning) for at, meaning in enumerate(meanings, 3) if meaning),
+    )
+    for kind, (name, meanings) in _tables.RECORDS.items()
+}
+
+
 class PlainRow:
     """:class:`_core.Row` in Python, for a build without the wire."""
 
@@ -213,8 +238,15 @@ class Process:
         return f"{name} {ident}"
 
     def task_name(self, row: Row) -> str:
-        code = self.code(row["code"])
-        return self.text(row["name"]) or (code["name"] if code else "") or "task"
+        return self.task_name_of(row["name"], row["code"])
+
+    def task_name_of(self, name: int, code: int) -> str:
+        """The same of these two columns of a task."""
+        named = self.text(name)
+        if named:
+            return named
+        found = self.code(code)
+        return (found["name"] if found else "") or "task"
 
     def object_text(self, ident: int) -> str:
         """Class and objectName of an object id."""
@@ -408,22 +440,21 @@ class Process:
 
     def event(self, record: Any) -> dict[str, Any]:
         """A record (ts, kind, loop, x, a, b) in words."""
-        ts, kind, loop, *fields = record
-        name, meanings = _tables.RECORDS.get(kind, (f"kind {kind}", (None,) * 3))
-        event: dict[str, Any] = {"ts": ts, "event": name.lower(), "loop": loop}
-        for value, meaning in zip(fields, meanings):
-            if meaning is None:
-                continue
-            if meaning == "code":
-                event[meaning] = self.code_text(value)
-            elif meaning in ("name", "exception", "signal"):
-                event[meaning] = self.text(value)
-            elif meaning.endswith("_ref"):
-                event[meaning[:-4]] = self.describe(value)
-            elif meaning.endswith("_ns"):
-                event[meaning[:-3]] = value * 1e-9
-            else:
+        ts, kind, loop = record[:3]
+        name, fields = _EVENTS.get(kind, (f"kind {kind}", ()))
+        event: dict[str, Any] = {"ts": ts, "event": name, "loop": loop}
+        for at, meaning, what in fields:
+            value = record[at]
+            if what == _PLAIN:
                 event[meaning] = value
+            elif what == _NS:
+                event[meaning] = value * 1e-9
+            elif what == _REF:
+                event[meaning] = self.describe(value)
+            elif what == _TEXT:
+                event[meaning] = self.text(value)
+            else:
+                event[meaning] = self.code_text(value)
         return event
 
 

@@ -101,6 +101,13 @@ class RecordedProcess(Process):
         self.alive = False
         self.entries = entries
         self.rows = Rows(found)
+        self._codes: dict[int, str] = {}
+
+    def code_text(self, ident: int) -> str:
+        text = self._codes.get(ident)
+        if text is None:
+            text = self._codes[ident] = super().code_text(ident)
+        return text
 
     def change(self, kind: int, ident: int, columns: dict[int, int]) -> Row:
         self.rows.make()

@@ -15,19 +15,24 @@ from typing import (
     Generic,
     Iterable,
     Iterator,
+    Mapping,
     TypeVar,
 )
 
 from ..inspect import _tables, filters
-from ..inspect.model import CALLBACK, SLOT, TASK, Row
+from ..inspect.fields import TASK_FIELDS
+from ..inspect.model import CALLBACK, SLOT, TASK, Row, is_final
 from . import _state
 
 if TYPE_CHECKING:
+    from ._source import Record
     from ._trace import Trace
 
 T = TypeVar("T", bound="Item")
 
 _SHOWN = 8  # items in the repr of a collection
+_COLUMN = _state.COLUMN[TASK]
+_NANOSECONDS = ("busy", "scheduled", "max_step")  # columns that a filter has in seconds
 
 
 class TraceIncomplete(AssertionError):
@@ -69,6 +74,10 @@ class Item:
     def row(self) -> Dict[str, Any]:
         """The fields that filters see."""
         raise NotImplementedError
+
+    def for_filter(self) -> Mapping[str, Any]:
+        """The same, of which a filter may ask for little."""
+        return self.row()
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -144,7 +153,7 @@ class Found(Generic[T]):
         holds = filters.compile(filter)
         return Found(
             f"{self._what} with {filter}",
-            lambda: (item for item in self if holds(item.row())),
+            lambda: (item for item in self if holds(item.for_filter())),
             self._check,
         )
 
@@ -176,24 +185,30 @@ class Task(Item):
         self._trace = trace
         self.id = ident
 
-    @property
-    def _values(self) -> _state.Values:
-        return self._trace.analysis.tasks[self.id]
+    def _value(self, column: str) -> int:
+        return self._trace.analysis.tasks.value(self.id, _COLUMN[column])
+
+    def _own(self, at: int) -> int:
+        return self._trace.analysis.tasks.value(self.id, at)
 
     def _row(self) -> Row:
-        return self._trace.process.rows[TASK, self.id]
+        values = self._trace.analysis.tasks[self.id]
+        state, loop = values[_state.STATE], values[_state.LOOP_NUMBER]
+        return Row(TASK, self.id, state, loop, values)
 
     def _seconds(self, column: str) -> float:
-        return float(self._row()[column] * 1e-9)
+        return self._value(column) * 1e-9
 
     @property
     def name(self) -> str:
-        return self._trace.process.task_name(self._row())
+        return self._trace.process.task_name_of(
+            self._value("name"), self._value("code")
+        )
 
     @property
     def code(self) -> Code | None:
         """Where its coroutine function is defined."""
-        return self._trace.code(self._row()["code"])
+        return self._trace.code(self._value("code"))
 
     @property
     def names(self) -> Iterable[str]:
@@ -203,45 +218,45 @@ class Task(Item):
     @property
     def state(self) -> str:
         """created, ready, running, waiting, cancelling, done, failed, cancelled, ..."""
-        return _tables.TASK_STATES.get(self._values[_state.STATE], "unknown")
+        return _tables.TASK_STATES.get(self._own(_state.STATE), "unknown")
 
     @property
     def role(self) -> str:
         """task, slot_call, modal or main."""
-        return _tables.TASK_ROLES.get(self._row()["role"], "")
+        return _tables.TASK_ROLES.get(self._value("role"), "")
 
     @property
     def is_new(self) -> bool:
         """Whether it was created in the range."""
-        return bool(self._values[_state.NEW])
+        return bool(self._own(_state.NEW))
 
     @property
     def is_pending(self) -> bool:
-        return not self._row().is_over
+        return not is_final(TASK, self._own(_state.STATE))
 
     @property
     def created(self) -> float:
-        return self._trace.seconds(self._row()["created"])
+        return self._trace.seconds(self._value("created"))
 
     @property
     def ended(self) -> float | None:
-        ended = self._values[_state.ENDED]
+        ended = self._own(_state.ENDED)
         return self._trace.seconds(ended) if ended else None
 
     @property
     def since(self) -> float:
         """For how long it has been in its state."""
-        return float(max(0, self._trace.t1 - self._row()["changed"]) * 1e-9)
+        return float(max(0, self._trace.t1 - self._value("changed")) * 1e-9)
 
     @property
     def duration(self) -> float:
         """From its creation to its end, or to the end of the range."""
-        ended = self._values[_state.ENDED] or self._trace.t1
-        return float((ended - self._row()["created"]) * 1e-9)
+        ended = self._own(_state.ENDED) or self._trace.t1
+        return float((ended - self._value("created")) * 1e-9)
 
     @property
     def steps(self) -> int:
-        return int(self._row()["steps"])
+        return self._value("steps")
 
     @property
     def max_step(self) -> float:
@@ -262,29 +277,29 @@ class Task(Item):
 
     @property
     def wakes(self) -> int:
-        return int(self._row()["wakes"])
+        return self._value("wakes")
 
     @property
     def self_wakes(self) -> int:
-        return int(self._row()["self_wakes"])
+        return self._value("self_wakes")
 
     @property
     def creator(self) -> str:
-        return self._trace.process.describe(self._row()["creator"])
+        return self._trace.process.describe(self._value("creator"))
 
     @property
     def creator_ref(self) -> tuple[int, int] | None:
         """(entity kind, id)"""
-        return self._trace.process.ref(self._row()["creator"])
+        return self._trace.process.ref(self._value("creator"))
 
     @property
     def woken_by(self) -> str:
-        return self._trace.process.describe(self._row()["woken_by"])
+        return self._trace.process.describe(self._value("woken_by"))
 
     @property
     def slot(self) -> str | None:
         """The asyncslot that it is an invocation of."""
-        ident = self._row()["slot"]
+        ident = self._value("slot")
         return (self._trace.slot_name(ident) or None) if ident else None
 
     @property
@@ -296,31 +311,37 @@ class Task(Item):
     @property
     def where(self) -> Code | None:
         """The innermost await, if the recording is of level 3."""
-        return self._trace.code(self._row()["where"])
+        return self._trace.code(self._value("where"))
 
     @property
     def cancels(self) -> int:
-        return int(self._row()["cancels"])
+        return self._value("cancels")
 
     @property
     def exception(self) -> str | None:
         """Name of the class of the exception it has failed with."""
-        return self._trace.process.text(self._row()["exception"]) or None
+        return self._trace.process.text(self._value("exception")) or None
 
     @property
     def stack(self) -> list[Code]:
         """Where it was created, innermost first, if the recording is of level 3."""
         return [
-            Code(**code) for code in self._trace.process.stack(self._row()["stack"])
+            Code(**code) for code in self._trace.process.stack(self._value("stack"))
+        ]
+
+    def _lints(self) -> list[str]:
+        return [
+            lint.id for lint in self._trace.all_lints() if lint.ref == (TASK, self.id)
         ]
 
     def row(self) -> dict[str, Any]:
         row = self._trace.process.task(self._row())
-        row["lint"] = [
-            lint.id for lint in self._trace.all_lints() if lint.ref == (TASK, self.id)
-        ]
+        row["lint"] = self._lints()
         row["new"] = self.is_new
         return row
+
+    def for_filter(self) -> Mapping[str, Any]:
+        return _TaskFields(self)
 
     def __str__(self) -> str:
         text = f"task {self.id} {self.name}"
@@ -339,6 +360,31 @@ class Task(Item):
             text += f" for {waits}" if waits else ""
             text += f", {seconds_text(self.since)}"
         return text
+
+
+class _TaskFields(Mapping[str, Any]):
+    """What :meth:`Task.row` gives, of which only what is asked for is made."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __getitem__(self, name: str) -> Any:
+        task = self._task
+        if name == "lint":
+            return task._lints()
+        if name == "new":
+            return task.is_new
+        if name in _NANOSECONDS:
+            return task._value(name) * 1e-9
+        return TASK_FIELDS[name](task._trace.process, task._row())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*TASK_FIELDS, "lint", "new"))
+
+    def __len__(self) -> int:
+        return len(TASK_FIELDS) + 2
 
 
 class SlotCall(Item):
@@ -684,16 +730,21 @@ class Event(Item):
     :ivar fields: what it says
     """
 
-    __slots__ = ("at", "fields", "kind", "loop", "number")
+    __slots__ = ("_fields", "_record", "_trace", "at", "kind", "loop", "number")
 
-    def __init__(
-        self, number: int, at: float, kind: str, loop: int, fields: dict[str, Any]
-    ) -> None:
-        self.number = number
-        self.at = at
-        self.kind = kind
-        self.loop = loop
-        self.fields = fields
+    def __init__(self, trace: Trace, record: Record) -> None:
+        self.number, ts, kind, self.loop = record[:4]
+        self.at = trace.seconds(ts)
+        self.kind = _state.kind_name(kind)
+        self._trace = trace
+        self._record = record
+        self._fields: dict[str, Any] | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        if self._fields is None:
+            self._fields = self._trace.fields_of(self._record)
+        return self._fields
 
     @property
     def names(self) -> Iterable[str]:

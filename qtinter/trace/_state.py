@@ -19,6 +19,7 @@ Values = List[Any]
 Rows = Dict[Tuple[int, int], RowList]
 
 KIND = {name: number for number, (name, _) in _tables.RECORDS.items()}
+_NAMES = {number: name.lower() for name, number in KIND.items()}
 TASK_STATE = {name: number for number, name in _tables.TASK_STATES.items()}
 COLUMN = {
     kind: {name: i for i, (name, _) in enumerate(columns)}
@@ -30,6 +31,11 @@ WIDTH = len(_TASK)
 # Ours, behind the columns of a task: its state and loop, whether it was created in the
 # range, when it ended, and since when it has been ready (0: it is not).
 STATE, LOOP_NUMBER, NEW, ENDED, READY = range(WIDTH, WIDTH + 5)
+
+
+def kind_name(kind: int) -> str:
+    """Of a kind of record: task_step and so on."""
+    return _NAMES.get(kind) or f"kind {kind}"
 
 
 class Histogram:
@@ -154,13 +160,20 @@ class Tasks(Mapping[int, Values]):
         return default if values is None else values
 
     def __contains__(self, ident: object) -> bool:
-        return self.get(ident) is not None  # type: ignore[arg-type]
+        return self._found.value(ident, STATE) is not None  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._found.ids())
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def value(self, ident: int, at: int) -> int:
+        """One of the values of a task, without making the others."""
+        value = self._found.value(ident, at)
+        if value is None:
+            raise KeyError(ident)
+        return value
 
     def pending(self) -> list[int]:
         """The ids of those that are not over."""

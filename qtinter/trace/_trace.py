@@ -116,6 +116,7 @@ class Trace:
         self._process: Process | None = None
         self._lints: list[Lint] | None = None
         self._tasks: dict[int, Task] = {}
+        self._codes: dict[int, Code] = {}
 
     # --- what it is made of
 
@@ -215,8 +216,12 @@ class Trace:
         return (ts - self.zero) * 1e-9
 
     def code(self, ident: int) -> Code | None:
-        found = self.process.code(ident)
-        return None if found is None else Code(**found)
+        code = self._codes.get(ident)
+        if code is None:
+            found = self.process.code(ident)
+            if found is not None:
+                code = self._codes[ident] = Code(**found)
+        return code
 
     def slot_name(self, ident: int) -> str:
         values = self.analysis.slots.get(ident)
@@ -476,15 +481,18 @@ class Trace:
     def _all_events(self, wanted: frozenset[int]) -> Iterator[Event]:
         for record in self.raw_records():
             if not wanted or record[2] in wanted:
-                yield self.event(record)
+                yield Event(self, record)
 
     def event(self, record: Record) -> Event:
-        number, ts, *rest = record
-        fields = self.process.event((ts, *rest))
+        return Event(self, record)
+
+    def fields_of(self, record: Record) -> dict[str, Any]:
+        """What a record says, in words."""
+        fields = self.process.event(record[1:])
         del fields["ts"], fields["loop"]
-        for name, words in _WORDS.get(fields["event"], {}).items():
+        for name, words in _WORDS.get(fields.pop("event"), {}).items():
             fields[name] = words.get(fields[name], fields[name])
-        return Event(number, self.seconds(ts), fields.pop("event"), rest[1], fields)
+        return fields
 
     def spans(self, name: str | None = None) -> Found[Span]:
         """The blocks that were marked with ``qtinter.inspect.span()``."""
