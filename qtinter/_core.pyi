@@ -146,6 +146,14 @@ class TraceReader:
         self, __index: int, __parts: int = 15, __tasks: TraceTasks | None = None
     ) -> dict[str, Any]: ...
 
+def put_json_line(__buffer: bytearray, __row: dict[str, Any]) -> None:
+    """Appends a row of words as a line of JSON: texts, numbers, None; else str()."""
+
+def put_csv_line(
+    __buffer: bytearray, __columns: dict[str, None], __row: dict[str, Any]
+) -> None:
+    """Appends a row as a line of CSV; behind the columns, what none of them is of."""
+
 class TraceTasks:
     """Rows of tasks that a recording has kept."""
 

@@ -51,23 +51,27 @@ def is_final(kind: int, state: int) -> bool:
     return state != LIVE
 
 
-_PLAIN, _NS, _REF, _TEXT, _CODE = range(5)
+class What:
+    """What a field of a record is: a number, nanoseconds, or an id that has words."""
+
+    PLAIN, NS, REF, TEXT, CODE = range(5)
 
 
 def _field(at: int, meaning: str) -> tuple[int, str, int]:
     """Of a kind of record: where it stands, what it is called, and what it is."""
     if meaning == "code":
-        return at, meaning, _CODE
+        return at, meaning, What.CODE
     if meaning in ("name", "exception", "signal"):
-        return at, meaning, _TEXT
+        return at, meaning, What.TEXT
     if meaning.endswith("_ref"):
-        return at, meaning[:-4], _REF
+        return at, meaning[:-4], What.REF
     if meaning.endswith("_ns"):
-        return at, meaning[:-3], _NS
-    return at, meaning, _PLAIN
+        return at, meaning[:-3], What.NS
+    return at, meaning, What.PLAIN
 
 
-_EVENTS = {
+# By kind of record: its name, and where which fields of it stand.
+EVENTS = {
     kind: (
         name.lower(),
         tuple(_field(at, meaning) for at, meaning in enumerate(meanings, 3) if meaning),
@@ -441,17 +445,17 @@ class Process:
     def event(self, record: Any) -> dict[str, Any]:
         """A record (ts, kind, loop, x, a, b) in words."""
         ts, kind, loop = record[:3]
-        name, fields = _EVENTS.get(kind, (f"kind {kind}", ()))
+        name, fields = EVENTS.get(kind, (f"kind {kind}", ()))
         event: dict[str, Any] = {"ts": ts, "event": name, "loop": loop}
         for at, meaning, what in fields:
             value = record[at]
-            if what == _PLAIN:
+            if what == What.PLAIN:
                 event[meaning] = value
-            elif what == _NS:
+            elif what == What.NS:
                 event[meaning] = value * 1e-9
-            elif what == _REF:
+            elif what == What.REF:
                 event[meaning] = self.describe(value)
-            elif what == _TEXT:
+            elif what == What.TEXT:
                 event[meaning] = self.text(value)
             else:
                 event[meaning] = self.code_text(value)

@@ -86,21 +86,16 @@ class Rows(MutableMapping[Key, Row]):
         )
 
 
-class RecordedProcess(Process):
-    """The state at the end of a range.
+class Recorded(Process):
+    """A process of which all is known that will be.
 
     :param info: of the recording.
     """
 
-    rows: Rows  # type: ignore[assignment]
-
-    def __init__(
-        self, info: dict[str, Any], found: Pass, entries: dict[int, Any]
-    ) -> None:
-        super().__init__(dict(info, last=found.t1))
-        self.alive = False
+    def __init__(self, info: dict[str, Any], entries: dict[int, Any]) -> None:
+        super().__init__(info)
+        self.alive = False  # nothing in a recording has an age of now
         self.entries = entries
-        self.rows = Rows(found)
         self._codes: dict[int, str] = {}
 
     def code_text(self, ident: int) -> str:
@@ -108,6 +103,18 @@ class RecordedProcess(Process):
         if text is None:
             text = self._codes[ident] = super().code_text(ident)
         return text
+
+
+class RecordedProcess(Recorded):
+    """The state at the end of a range."""
+
+    rows: Rows  # type: ignore[assignment]
+
+    def __init__(
+        self, info: dict[str, Any], found: Pass, entries: dict[int, Any]
+    ) -> None:
+        super().__init__(dict(info, last=found.t1), entries)
+        self.rows = Rows(found)
 
     def change(self, kind: int, ident: int, columns: dict[int, int]) -> Row:
         self.rows.make()

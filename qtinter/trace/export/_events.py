@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Tuple
 
-from ...inspect.model import WAIT
+from ...inspect.model import EVENTS, WAIT, What
 from .._trace import _WORDS as WORDS
 from ._timeline import note_words
 from ._words import Words
@@ -12,22 +12,60 @@ from ._words import Words
 if TYPE_CHECKING:
     from .._source import Record, Source
 
+BLOCK = 1 << 16  # bytes that are written at once
+
+# Of a field of a kind: where it stands in a record, its name, what it is, and its words.
+_Field = Tuple[int, str, int, Dict[int, str]]
+
+
+def _fields_of(name: str, fields: Tuple[Tuple[int, str, int], ...]) -> List[_Field]:
+    return [(at + 1, key, what, WORDS.get(name, {}).get(key, {}))
+            for at, key, what in fields]  # fmt: skip
+
+
+# By kind: its name, its fields, and where the ids of a task, a slot and a wait stand.
+_KINDS: Dict[int, Tuple[str, List[_Field], int, int, int]] = {}
+for _kind, (_name, _fields) in EVENTS.items():
+    _places = {key: at + 1 for at, key, what in _fields if what == What.PLAIN}
+    _KINDS[_kind] = (
+        _name,
+        _fields_of(_name, _fields),
+        *(_places.get(key, 0) for key in ("task", "slot", "wait")),
+    )
+
+
+def put_words(event: dict[str, Any], words: Words, record: Record) -> None:
+    """Puts into a dictionary what a record says: ``event``, ``loop``, what its kind has."""
+    known = _KINDS.get(record[2])
+    if known is None:
+        event["event"], event["loop"] = f"kind {record[2]}", record[3]
+        return
+    event["event"], fields, task, slot, wait = known
+    event["loop"] = record[3]
+    for at, key, what, table in fields:
+        value: Any = record[at]
+        if what == What.PLAIN:
+            event[key] = table.get(value, value) if table else value
+        elif what == What.NS:  # seconds, of whole nanoseconds
+            event[key] = round(value * 1e-9, 9)
+        elif what == What.REF:
+            event[key] = words.describe(value)
+        elif what == What.TEXT:
+            event[key] = words.text(value)
+        else:
+            event[key] = words.code_text(value)
+    if task and record[task]:
+        event["task_name"] = words.task_text(record[task])
+    if slot and record[slot]:
+        event["slot_name"] = words.slot_text(record[slot])
+    if wait:
+        event["wait_text"] = words.describe(WAIT << 56 | record[wait])
+
 
 def in_words(words: Words, record: Record) -> dict[str, Any]:
-    """A record as a dictionary: ``event``, ``loop`` and what else its kind has."""
-    event = words.event(record[1:])
-    del event["ts"]
-    if event.get("task"):
-        event["task_name"] = words.task_text(event["task"])
-    if event.get("slot"):
-        event["slot_name"] = words.slot_text(event["slot"])
-    if isinstance(event.get("wait"), int):
-        event["wait_text"] = words.describe(WAIT << 56 | event["wait"])
-    for key, value in event.items():
-        if type(value) is float:  # seconds, of whole nanoseconds
-            event[key] = round(value, 9)
-    for key, table in WORDS.get(event["event"], {}).items():
-        event[key] = table.get(event[key], event[key])
+    """A record as a dictionary."""
+    event: dict[str, Any] = {}
+    put_words(event, words, record)
     return event
 
 
@@ -43,6 +81,7 @@ def events(
     words = Words(source)
     gaps = sorted(source.gaps, key=lambda gap: gap.first, reverse=True)
     notes = sorted(source.notes, key=lambda note: note.ts, reverse=True)
+    wall0 = source.info.get("wall0", 0) - source.info.get("mono0", 0)
 
     def dated(mono: int, fields: dict[str, Any]) -> dict[str, Any]:
         return {"ts": round(words.wall(mono), 6), "mono": mono, **fields}
@@ -63,7 +102,10 @@ def events(
     for record in source.records(t0, t1):
         number, mono = record[:2]
         words.learn(record)
-        yield from noticed(number, mono)
-        event = in_words(words, record)
-        yield dated(mono, {"number": number, **event})
+        if gaps or notes:
+            yield from noticed(number, mono)
+        ts = round((wall0 + mono) * 1e-9, 6)
+        event: dict[str, Any] = {"ts": ts, "mono": mono, "number": number}
+        put_words(event, words, record)
+        yield event
     yield from noticed(1 << 63, source.info.get("last", 0) if t1 is None else t1)

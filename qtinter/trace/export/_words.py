@@ -6,7 +6,8 @@ import collections
 from typing import TYPE_CHECKING, Any
 
 from ...inspect import _tables
-from ...inspect.model import JOB, SLOT, TASK, TIMER, WAIT, Process, Row, is_made_up
+from ...inspect.model import JOB, SLOT, TASK, TIMER, WAIT, Row, is_made_up
+from .._process import Recorded
 from .._state import KIND
 from .._text import versions_of as versions_of
 
@@ -35,9 +36,10 @@ _ENDERS = {
     KIND["TIMER_CANCELLED"]: TIMER,
     KIND["JOB_ENDED"]: JOB,
 }
+_NOTABLE = frozenset((*_MAKERS, *_ENDERS))
 
 
-class Words(Process):
+class Words(Recorded):
     """A process with a row for each entity that a recording tells of.
 
     Rows that no keyframe has come when the records get near them, and go some time
@@ -45,10 +47,9 @@ class Words(Process):
     """
 
     def __init__(self, source: Source) -> None:
-        super().__init__(source.info)
-        self.alive = False  # nothing in a recording has an age of now
-        self.entries = source.entries
+        super().__init__(source.info, source.entries)
         self._learned: set[tuple[int, int]] = set()
+        self._names: dict[int, str] = {}  # of tasks that have a row
         self._ended: collections.deque[tuple[int, int]] = collections.deque()
         self._last_rows = source.ended()
         self._last_row: Row | None = None
@@ -64,6 +65,8 @@ class Words(Process):
         _, ts, kind, loop, x, a, b = record
         if ts >= self._look_at:
             self._look_ahead(ts)
+        if kind not in _NOTABLE:
+            return
         made = _MAKERS.get(kind)
         if made is not None:
             if (made, a) not in self.rows:
@@ -77,6 +80,8 @@ class Words(Process):
                 gone = self._ended.popleft()
                 self._learned.discard(gone)
                 self.rows.pop(gone, None)
+                if gone[0] == TASK:
+                    self._names.pop(gone[1], None)
 
     def _look_ahead(self, ts: int) -> None:
         """Takes in the rows of what ends in the next seconds."""
@@ -100,8 +105,20 @@ class Words(Process):
 
     def task_text(self, ident: int) -> str:
         """Name of a task, also of one of which nothing is known."""
-        row = self.rows.get((TASK, ident))
-        return f"task {ident}" if row is None else self.task_name(row)
+        name = self._names.get(ident)
+        if name is None:
+            row = self.rows.get((TASK, ident))
+            if row is None:
+                return f"task {ident}"
+            name = self._names[ident] = self.task_name(row)
+        return name
+
+    def describe(self, ref: int) -> str:
+        if ref >> 56 != TASK:
+            return super().describe(ref)
+        ident = ref & (1 << 56) - 1
+        name = self.task_text(ident)
+        return f"task {ident} {name}" if ident in self._names else name
 
     def task_label(self, ident: int) -> str:
         """What a task does: its name, but its code's where asyncio made that up."""

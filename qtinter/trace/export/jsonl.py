@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-from ._events import events
+from ... import _core
+from ._events import BLOCK, events
 
 if TYPE_CHECKING:
     from .._source import Source
@@ -28,8 +29,13 @@ def write(
         "problems": source.problems,
     }
     out.write(_encode(head).encode("utf-8", "replace") + b"\n")
+    lines = bytearray()
     count = 0
     for event in events(source, t0, t1):
-        out.write(_encode(event).encode("utf-8", "replace") + b"\n")
+        _core.put_json_line(lines, event)
         count += 1
+        if len(lines) > BLOCK:
+            out.write(lines)
+            lines.clear()
+    out.write(lines)
     return {"events": count}
