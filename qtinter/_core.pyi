@@ -154,6 +154,44 @@ def put_csv_line(
 ) -> None:
     """Appends a row as a line of CSV; behind the columns, what none of them is of."""
 
+class PerfettoPackets:
+    """Packets of a Perfetto trace, without what they refer to; see export_perfetto.c.
+
+    :param base: of the ids of tracks and arrows
+    :param first_track: id of track 0, less the base
+    :param fd: of a temporary file, for what is too much for memory
+    :param room: bytes of packets that may be in memory
+    :param limit: how many texts of each kind get a number; others are written out
+    """
+
+    common_track: int
+    def __new__(
+        cls, __base: int, __first_track: int, __fd: int, __room: int, __limit: int
+    ) -> PerfettoPackets: ...
+    @property
+    def tables(
+        self,
+    ) -> tuple[dict[str, int], dict[str, int], dict[str, int], dict[str, int]]:
+        """Numbers of event names, categories, names of arguments, and their values."""
+    @property
+    def events(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    def put(
+        self,
+        __track: int,
+        __start: int,
+        __end: int | None,
+        __name: str,
+        __category: str,
+        __args: dict[str, str | int | float | bool],
+        __sources: tuple[tuple[int, int], ...],
+        __targets: tuple[int, ...],
+    ) -> None: ...
+    def count(self, __track: int, __ts: int, __value: int) -> None: ...
+    def close(self) -> None: ...
+    def write(self, __write: Callable[[bytes], Any], __last: int) -> None: ...
+
 class TraceTasks:
     """Rows of tasks that a recording has kept."""
 

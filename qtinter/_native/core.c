@@ -224,7 +224,7 @@ core_exec(PyObject *module)
         || PyModule_AddFunctions(module, qi_stacks_functions) < 0
         || PyModule_AddFunctions(module, qi_segment_functions) < 0
         || PyModule_AddFunctions(module, qi_export_functions) < 0
-        || qi_trace_pass_init(module) < 0) {
+        || qi_perfetto_init(module) < 0 || qi_trace_pass_init(module) < 0) {
         return -1;
     }
 #endif

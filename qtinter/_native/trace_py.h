@@ -7,6 +7,7 @@
 #include "trace_pass.h"
 
 int qi_trace_pass_init(PyObject *module); /* 0 or -1 */
+int qi_perfetto_init(PyObject *module);   /* export_perfetto.c: 0 or -1 */
 extern PyMethodDef qi_export_functions[]; /* export_lines.c */
 
 /* Whether it is a TraceTasks; if so, it takes in a row: 0, or -1: there is no memory. */

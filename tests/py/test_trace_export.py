@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import tempfile
 
 import pytest
 
@@ -16,7 +17,6 @@ from qtinter.inspect import _tables
 from qtinter.trace import export
 from qtinter.trace._source import Gap, Note, open_source
 from qtinter.trace.export import (
-    _sorting,
     _timeline,
     _words,
     chrome,
@@ -376,19 +376,6 @@ def test_the_program(recorded):
     assert "on_none" in started.track.title
 
 
-# --- sorting --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("limit", [1, 7, 1000])
-def test_sorting_more_than_fits(limit):
-    times = [(i * 7919) % 101 for i in range(500)]
-    pieces = [(ts, b"%d-%d" % (i, ts) * (ts * 40)) for i, ts in enumerate(times)]
-    with _sorting.TimeSorter(limit) as sorter:
-        for ts, piece in pieces:
-            sorter.add(ts, piece)
-        assert list(sorter) == sorted(pieces, key=lambda pair: pair[0])
-
-
 # --- Perfetto -------------------------------------------------------------------------
 
 
@@ -416,11 +403,19 @@ def unknown_fields(message):
 
 
 def check_perfetto(data, is_sane=True):
-    """The rules of TrackEvent: returns (pb2, events, names of tracks by uuid)."""
+    """The rules of TrackEvent: returns (trace, events, names of tracks by uuid).
+
+    Times are absolute in what is returned, and nothing is left to defaults.
+    """
     pb2, trace = parsed(data)
     assert unknown_fields(trace) == []
-    tracks, names, categories, keys = {}, {}, {}, {}
-    events, last, begun = [], 0, False
+    tracks, names, categories, keys, values = {}, {}, {}, {}, {}
+    events, begun = [], False
+    defaults = trace.packet[1].trace_packet_defaults
+    clocks = trace.packet[0].clock_snapshot.clocks
+    (clock,) = [c for c in clocks if c.clock_id == defaults.timestamp_clock_id]
+    now = clock.timestamp
+    assert clock.is_incremental
     open_slices = collections.Counter()
     for packet in trace.packet:
         assert packet.trusted_packet_sequence_id == 1
@@ -430,6 +425,8 @@ def check_perfetto(data, is_sane=True):
             (keys, packet.interned_data.debug_annotation_names),
         ):
             table.update((entry.iid, entry.name) for entry in entries)
+        texts = packet.interned_data.debug_annotation_string_values
+        values.update((entry.iid, entry.str.decode()) for entry in texts)
         if packet.HasField("track_descriptor"):
             descriptor = packet.track_descriptor
             assert not begun, "descriptors come first"
@@ -441,8 +438,11 @@ def check_perfetto(data, is_sane=True):
             continue
         begun = True
         event = packet.track_event
-        assert packet.timestamp >= last, "sorted by time"
-        last = packet.timestamp
+        now += packet.timestamp
+        assert now < 1 << 63, "sorted by time: none is before the one before"
+        packet.timestamp = now  # for those who ask
+        if not event.HasField("track_uuid"):
+            event.track_uuid = defaults.track_event_defaults.track_uuid
         assert event.track_uuid in tracks
         assert packet.sequence_flags == 2
         if event.type == pb2.TrackEvent.TYPE_SLICE_BEGIN:
@@ -454,9 +454,11 @@ def check_perfetto(data, is_sane=True):
             assert tracks[event.track_uuid].HasField("counter")
         if event.type in (1, 3):
             name = event.name or names[event.name_iid]
-            assert categories[event.category_iids[0]]
+            assert event.categories or categories[event.category_iids[0]]
             for annotation in event.debug_annotations:
                 assert keys[annotation.name_iid]
+                if annotation.HasField("string_value_iid"):
+                    annotation.string_value = values[annotation.string_value_iid]
             events.append((packet.timestamp, event, name))
     assert not +open_slices, "a slice that has no end"
     flows = [flow for _, event, _ in events for flow in event.flow_ids]
@@ -465,7 +467,7 @@ def check_perfetto(data, is_sane=True):
     assert len(set(ends)) == len(ends)
     # Where records are missing, an arrow may come from what is not there.
     assert not is_sane or set(ends) <= set(flows)
-    return pb2, events, tracks
+    return trace, events, tracks
 
 
 def test_perfetto_of_the_program(recorded):
@@ -484,7 +486,7 @@ def test_perfetto_of_the_program(recorded):
 
 def test_perfetto_is_exact():
     data, _ = written(perfetto, small().source())
-    _, events, tracks = check_perfetto(data)
+    trace, events, tracks = check_perfetto(data)
     by_track = collections.defaultdict(list)
     for ts, event, name in events:
         by_track[tracks[event.track_uuid].name].append((us_of(ts), name))
@@ -502,7 +504,7 @@ def test_perfetto_is_exact():
         for flow in event.terminating_flow_ids:
             assert flows[flow] <= ts, "an arrow goes forward"
     lengths, open_slices = [], []
-    pb2, trace = parsed(data)
+    pb2, _ = parsed(data)
     loop = next(uuid for uuid, track in tracks.items() if track.name == "loop 1")
     for packet in trace.packet:
         event = packet.track_event
@@ -521,28 +523,27 @@ def test_perfetto_is_exact():
         (151_040, 151_100),
         (970, 151_110),
     ]
-    assert trace.packet[1].trace_packet_defaults.timestamp_clock_id == 3
+    assert trace.packet[1].trace_packet_defaults.timestamp_clock_id == 64
     clocks = trace.packet[0].clock_snapshot.clocks
     assert {c.clock_id: c.timestamp for c in clocks} == {
         1: 10**18,
         3: BEGIN,
         6: BEGIN,
+        64: BEGIN,
     }
 
 
 def test_perfetto_values_of_every_type():
     """Negative, large, real and odd ones survive."""
     out = io.BytesIO()
-    with _sorting.TimeSorter() as sorter:
-        writer = perfetto._Writer(Recorder().source(), sorter)
+    with tempfile.TemporaryFile() as file:
+        writer = perfetto._Writer(Recorder().source(), file.fileno())
         track = _timeline.Track(1, "loop", 1, 0, "half \ud800 pair")
         args = {"i": -5, "big": 1 << 62, "f": 0.25, "b": True, "s": "a\ud800b"}
         writer.put(_timeline.Instant(track, 1 << 60, "name", "c", args, ()))
         writer.put(_timeline.Count(_timeline.Track(2, "lag", 1, 0, "lag"), 5, -1))
-        out.write(writer.head())
-        for _, packet in sorter:
-            out.write(packet)
-    _, trace = parsed(out.getvalue())
+        writer.write(out)
+    trace, _, _ = check_perfetto(out.getvalue())
     event = trace.packet[-1].track_event
     values = [
         getattr(annotation, annotation.WhichOneof("value"))
@@ -559,6 +560,59 @@ def test_perfetto_writes_out_what_is_not_interned(monkeypatch):
     _, events, _ = check_perfetto(data)
     assert any(event.name for _, event, _ in events)
     assert any(event.name_iid for _, event, _ in events)
+
+
+@pytest.mark.parametrize("room", [1, 2000, 1 << 20])
+def test_perfetto_sorts_more_than_fits(room):
+    times = [(i * 7919) % 101 for i in range(500)]
+    with tempfile.TemporaryFile() as file:
+        packets = _core.PerfettoPackets(0, 16, file.fileno(), room, 3)
+        for number, ts in enumerate(times):
+            packets.put(1, ts, None, f"{number}", "c", {"n": "x" * ts}, (), ())
+        blocks = []
+        packets.write(blocks.append, 0)
+        assert bool(file.seek(0, 2)) == (room < 1 << 20)
+    _, trace = parsed(b"".join(blocks))
+    numbers = {number: text for text, number in packets.tables[0].items()}
+    now, found = 0, []
+    for packet in trace.packet:
+        now += packet.timestamp
+        event = packet.track_event
+        found.append((now, int(event.name or numbers[event.name_iid])))
+    assert found == sorted((ts, number) for number, ts in enumerate(times))
+    assert packets.events == 500
+    with pytest.raises(RuntimeError, match="was written"):
+        packets.write(blocks.append, 0)
+    with pytest.raises(RuntimeError, match="is full"):
+        packets.count(1, 5, 1)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        (1, 5, 9, "n", "c", [], (), ()),
+        (1, 5, 9, "n", "c", {1: 2}, (), ()),
+        (1, 5, 9, "n", "c", {"k": None}, (), ()),
+        (1, 5, 9, "n", "c", {}, (1,), ()),
+        (1, 5, 9, "n", "c", {}, (), [1]),
+        (1, 5, 9, "n", "c", {}, (), ("x",)),
+        (1, 5, "x", "n", "c", {}, (), ()),
+        (1 << 40, 5, 9, "n", "c", {}, (), ()),
+    ],
+)
+def test_perfetto_takes_no_nonsense(item):
+    packets = _core.PerfettoPackets(0, 16, -1, 100, 3)
+    with pytest.raises((TypeError, ValueError)):
+        packets.put(*item)
+    assert packets.events == 0
+
+
+def test_perfetto_says_that_the_file_cannot_be_written():
+    with open(os.devnull, "rb") as file:
+        packets = _core.PerfettoPackets(0, 16, file.fileno(), 0, 3)
+        packets.count(1, 5, 1)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            packets.count(1, 6, 1)
 
 
 # --- Chrome ---------------------------------------------------------------------------

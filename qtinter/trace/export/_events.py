@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 16  # bytes that are written at once
 
-# Of a field of a kind: where it stands in a record, its name, what it is, and its words.
+# Of a field of a kind: where it stands, its name, what it is, and its words.
 _Field = Tuple[int, str, int, Dict[int, str]]
 
 
@@ -23,19 +23,20 @@ def _fields_of(name: str, fields: Tuple[Tuple[int, str, int], ...]) -> List[_Fie
             for at, key, what in fields]  # fmt: skip
 
 
+def _plan(
+    name: str, fields: Tuple[Tuple[int, str, int], ...]
+) -> Tuple[str, List[_Field], int, int, int]:
+    places = {key: at + 1 for at, key, what in fields if what == What.PLAIN}
+    task, slot, wait = (places.get(key, 0) for key in ("task", "slot", "wait"))
+    return name, _fields_of(name, fields), task, slot, wait
+
+
 # By kind: its name, its fields, and where the ids of a task, a slot and a wait stand.
-_KINDS: Dict[int, Tuple[str, List[_Field], int, int, int]] = {}
-for _kind, (_name, _fields) in EVENTS.items():
-    _places = {key: at + 1 for at, key, what in _fields if what == What.PLAIN}
-    _KINDS[_kind] = (
-        _name,
-        _fields_of(_name, _fields),
-        *(_places.get(key, 0) for key in ("task", "slot", "wait")),
-    )
+_KINDS = {kind: _plan(name, fields) for kind, (name, fields) in EVENTS.items()}
 
 
 def put_words(event: dict[str, Any], words: Words, record: Record) -> None:
-    """Puts into a dictionary what a record says: ``event``, ``loop``, what its kind has."""
+    """Puts what a record says into a dictionary: ``event``, ``loop``, and what more."""
     known = _KINDS.get(record[2])
     if known is None:
         event["event"], event["loop"] = f"kind {record[2]}", record[3]

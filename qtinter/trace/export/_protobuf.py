@@ -6,14 +6,9 @@ made by joining them.  See "Encoding" in the documentation of Protocol Buffers.
 
 from __future__ import annotations
 
-import struct
-
-_VARINT, _FIXED64, _LENGTH = 0, 1, 2
+_VARINT, _LENGTH = 0, 2
 _SMALL = [bytes((i,)) for i in range(128)]
-_PAIRS = [bytes((i & 127 | 128, i >> 7 | 128)) for i in range(1 << 14)]
 _MASK = (1 << 64) - 1
-_double = struct.Struct("<d")
-_fixed = struct.Struct("<Q")
 
 
 def varint(value: int) -> bytes:
@@ -29,34 +24,9 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-class Ascending:
-    """Varints of numbers that have their upper bits in common with the one before."""
-
-    def __init__(self) -> None:
-        self._upper = -1
-        self._end = b""
-
-    def varint(self, value: int) -> bytes:
-        """An integer from 0 to 2**64 - 1."""
-        if value >> 28 != self._upper:
-            self._upper = value >> 28
-            self._end = varint(self._upper)
-        return _PAIRS[value & 0x3FFF] + _PAIRS[value >> 14 & 0x3FFF] + self._end
-
-
 def integer(field: int, value: int) -> bytes:
     """A field of type int32, int64, uint32, uint64, bool or an enum."""
     return varint(field << 3 | _VARINT) + varint(value)
-
-
-def fixed64(field: int, value: int) -> bytes:
-    """A field of type fixed64."""
-    return varint(field << 3 | _FIXED64) + _fixed.pack(value & _MASK)
-
-
-def double(field: int, value: float) -> bytes:
-    """A field of type double."""
-    return varint(field << 3 | _FIXED64) + _double.pack(value)
 
 
 def message(field: int, content: bytes) -> bytes:
