@@ -6,6 +6,7 @@ format of one of them each.
 
 from __future__ import annotations
 
+from functools import partial
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -89,6 +90,10 @@ class Count(NamedTuple):
 
 
 Item = Union[Slice, Instant, Count]
+# Made of a tuple: there are millions of them.
+_slice = partial(tuple.__new__, Slice)
+_instant = partial(tuple.__new__, Instant)
+_count = partial(tuple.__new__, Count)
 
 
 class _Node:
@@ -108,11 +113,18 @@ class _Node:
         self.instant = instant
 
 
+def _as_nested(node: _Node) -> tuple[int, int]:
+    return node.start, -node.end
+
+
 class _Loop:
-    __slots__ = ("fired", "floor", "flows", "pending", "ready", "timers", "track")
+    __slots__ = (
+        "counts", "fired", "floor", "flows", "pending", "ready", "timers", "track",
+    )  # fmt: skip
 
     def __init__(self, track: Track) -> None:
         self.track = track
+        self.counts: tuple[Track, Track] | None = None  # of lag, of ready tasks
         self.floor = 0  # what is before this has been told
         self.pending: list[_Node] = []
         self.flows: dict[int, Flows] = {}  # by ref of the callback that they leave
@@ -185,11 +197,10 @@ class Timeline:
         A slice comes when it has ended, with the arrows that leave it.
         """
         t0, _ = self._range
-        items = self._items()
-        if t0 is None:
-            yield from items
-            return
-        for item in items:
+        return self._items() if t0 is None else self._later_items(t0)
+
+    def _later_items(self, t0: int) -> Iterator[Item]:
+        for item in self._items():
             if not isinstance(item, Slice):
                 if item.ts >= t0:
                     yield item
@@ -384,22 +395,22 @@ class Timeline:
         """The task is not any more in the state that it was in."""
         if ts > task.since:
             track = self._task_track(ident, task)
+            sources: Flows = ()
+            targets: tuple[int, ...] = ()
             if task.state == WAITING:
-                self._out.append(
-                    Slice(
-                        track, task.since, ts, f"waits for {task.text}", "wait",
-                        task.args, (), (),
-                    )
-                )  # fmt: skip
+                name, category = f"waits for {task.text}", "wait"
             elif task.state == READY:
+                name, category = "ready", "ready"
+            else:
+                name, category = "runs", "run"
+                sources, targets = task.sources, task.targets
+            if task.state:
                 self._out.append(
-                    Slice(track, task.since, ts, "ready", "ready", task.args, (), ())
-                )
-            elif task.state == RUNNING:
-                self._out.append(
-                    Slice(
-                        track, task.since, ts, "runs", "run",
-                        task.args, task.sources, task.targets,
+                    _slice(
+                        (
+                            track, task.since, ts, name, category, task.args,
+                            sources, targets,
+                        )
                     )
                 )  # fmt: skip
         task.args = {}
@@ -446,24 +457,31 @@ class Timeline:
     def _on_task_step(self, ts: int, number: int, x: int, a: int, b: int) -> None:
         task = self._task(a, number)
         loop = self._loop(number)
+        why = _tables.STEP_ENDS.get(x, "")
         start = max(ts - b, task.since, self.begin)
         if task.state == READY:
             loop.ready -= 1
-            lag = self._track("lag", number, 0, "lag (ns)")
-            self._out.append(Count(lag, start, max(0, start - task.since)))
-            ready = self._track("ready", number, 0, "ready tasks")
-            self._out.append(Count(ready, ts, loop.ready))
-        woken = {k: v for k, v in task.args.items() if k == "woken_by"}
+            if loop.counts is None:
+                loop.counts = (
+                    self._track("lag", number, 0, "lag (ns)"),
+                    self._track("ready", number, 0, "ready tasks"),
+                )
+            lag, ready = loop.counts
+            self._out.append(_count((lag, start, max(0, start - task.since))))
+            self._out.append(_count((ready, ts, loop.ready)))
+        args: Args = {"then": why}
+        if "woken_by" in task.args:
+            args["woken_by"] = task.args["woken_by"]
         self._end_state(a, task, start)
-        why = _tables.STEP_ENDS.get(x, "")
         node = _Node(start, ts, self.words.task_label(a), "step")
         node.args = {"task": a, "then": why}
         self._add(loop, node)
-        task.state, task.args = RUNNING, {"then": why, **woken}
+        task.state, task.args = RUNNING, args
         self._end_state(a, task, ts)
-        task.instants.sort(key=attrgetter("ts"))
-        self._out += task.instants
-        task.instants = []
+        if task.instants:
+            task.instants.sort(key=attrgetter("ts"))
+            self._out += task.instants
+            task.instants = []
         task.sources = task.targets = ()
         task.state = 0
         if why == "yields":  # its TASK_WAKE comes at the same time
@@ -486,7 +504,7 @@ class Timeline:
         exception = self.words.text(b)
         name = f"{state}: {exception}" if exception else state
         track = self._task_track(a, task)
-        self._out.append(Instant(track, ts, name, "end", {}, ()))
+        self._out.append(_instant((track, ts, name, "end", {}, ())))
         self._drop(a)
 
     def _on_task_destroyed(self, ts: int, number: int, x: int, a: int, b: int) -> None:
@@ -540,12 +558,10 @@ class Timeline:
 
     def _flush(self, loop: _Loop) -> None:
         """Hand out what is pending, parents before what is in them."""
-        nodes = sorted(
-            enumerate(loop.pending),
-            key=lambda pair: (pair[1].start, -pair[1].end, -pair[0]),
-        )
+        nodes = loop.pending[::-1]
+        nodes.sort(key=_as_nested)
         ends: list[int] = []  # of the slices around the current one
-        for _, node in nodes:
+        for node in nodes:
             start = max(node.start, loop.floor)
             end = max(node.end, start)
             while ends and ends[-1] <= start:
@@ -564,9 +580,11 @@ class Timeline:
                 continue  # all of it has been told
             ends.append(end)
             self._out.append(
-                Slice(
-                    loop.track, start, end, node.name, node.category, node.args,
-                    node.sources, (),
+                _slice(
+                    (
+                        loop.track, start, end, node.name, node.category, node.args,
+                        node.sources, (),
+                    )
                 )
             )  # fmt: skip
         loop.floor = max([loop.floor] + [node.end for node in loop.pending])

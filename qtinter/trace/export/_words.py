@@ -50,6 +50,7 @@ class Words(Recorded):
         super().__init__(source.info, source.entries)
         self._learned: set[tuple[int, int]] = set()
         self._names: dict[int, str] = {}  # of tasks that have a row
+        self._labels: dict[int, str] = {}
         self._ended: collections.deque[tuple[int, int]] = collections.deque()
         self._last_rows = source.ended()
         self._last_row: Row | None = None
@@ -82,6 +83,7 @@ class Words(Recorded):
                 self.rows.pop(gone, None)
                 if gone[0] == TASK:
                     self._names.pop(gone[1], None)
+                    self._labels.pop(gone[1], None)
 
     def _look_ahead(self, ts: int) -> None:
         """Takes in the rows of what ends in the next seconds."""
@@ -122,12 +124,15 @@ class Words(Recorded):
 
     def task_label(self, ident: int) -> str:
         """What a task does: its name, but its code's where asyncio made that up."""
-        row = self.rows.get((TASK, ident))
-        if row is None:
-            return f"task {ident}"
-        code = self.code(row["code"])
-        made_up = code is not None and is_made_up(row["name"])
-        return str(code["name"]) if code and made_up else self.task_name(row)
+        label = self._labels.get(ident)
+        if label is None:
+            row = self.rows.get((TASK, ident))
+            if row is None:
+                return f"task {ident}"
+            code = self.code(row["code"]) if is_made_up(row["name"]) else None
+            label = str(code["name"]) if code else self.task_text(ident)
+            self._labels[ident] = label
+        return label
 
     def task_code(self, ident: int) -> str:
         """Where the coroutine function of a task is defined."""
