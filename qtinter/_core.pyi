@@ -154,6 +154,21 @@ def put_csv_line(
 ) -> None:
     """Appends a row as a line of CSV; behind the columns, what none of them is of."""
 
+def put_trace_events(
+    __buffer: bytearray,
+    __items: list[Any],
+    __zero: int,
+    __pid: int,
+    __tracks: set[int],
+    __counters: dict[int, bytes],
+    __describe: Callable[[Any], bytes],
+) -> int:
+    """Appends items of a timeline as trace events of Chrome; how many there were.
+
+    What describe() says of a track stands before its first event, and begins each event
+    of a counter.
+    """
+
 class PerfettoPackets:
     """Packets of a Perfetto trace, without what they refer to; see export_perfetto.c.
 
@@ -177,18 +192,8 @@ class PerfettoPackets:
     def events(self) -> int: ...
     @property
     def first(self) -> int: ...
-    def put(
-        self,
-        __track: int,
-        __start: int,
-        __end: int | None,
-        __name: str,
-        __category: str,
-        __args: dict[str, str | int | float | bool],
-        __sources: tuple[tuple[int, int], ...],
-        __targets: tuple[int, ...],
-    ) -> None: ...
-    def count(self, __track: int, __ts: int, __value: int) -> None: ...
+    def take(self, __items: list[Any], __on_track: Callable[[Any], object]) -> None:
+        """Takes in items of a timeline; a track that is new is shown to on_track()."""
     def close(self) -> None: ...
     def write(self, __write: Callable[[bytes], Any], __last: int) -> None: ...
 

@@ -1,8 +1,10 @@
 /*
- * export_lines.c - rows of words as lines of JSON and of CSV, for qtinter.trace.export.
+ * export_lines.c - rows of words as lines of JSON and of CSV, and items of a timeline as
+ * trace events of Chrome, for qtinter.trace.export.
  *
  * A row is a dictionary with names as keys.  What is no text (half a surrogate pair)
- * becomes a question mark.
+ * becomes a question mark in lines, and is written as it is in trace events, which are
+ * of ASCII.
  */
 #include "trace_py.h"
 
@@ -364,8 +366,348 @@ put_csv_line(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* --- trace events ------------------------------------------------------------------- */
+
+struct events {
+    struct text t;
+    uint64_t count;
+    long long zero; /* ns; times are since then */
+    long long pid;
+    PyObject *tracks;   /* borrowed: a set of the numbers of those that were described */
+    PyObject *counters; /* borrowed: {number: the head of its events} */
+    PyObject *describe; /* borrowed: of a track, bytes */
+};
+
+static int
+put_unit(struct text *t, unsigned unit)
+{
+    char escaped[8];
+    int size = snprintf(escaped, sizeof(escaped), "\\u%04x", unit & 0xffff);
+
+    return text_put(t, escaped, (size_t)size);
+}
+
+static int
+put_ascii(struct text *t, PyObject *text)
+{
+    int kind = PyUnicode_KIND(text);
+    const void *data = PyUnicode_DATA(text);
+    Py_ssize_t n = PyUnicode_GET_LENGTH(text);
+    int r = text_put(t, "\"", 1);
+
+    for (Py_ssize_t i = 0; r == 0 && i < n; i++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, i);
+        const char *known =
+            c == 0 || c > '\\' ? NULL : strchr("\"\"\\\\\nn\rr\tt\bb\ff", (int)c);
+        char plain = (char)c;
+        if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
+            r = text_put(t, &plain, 1);
+        }
+        else if (known != NULL && (c < ' ' || c == '"' || c == '\\')) {
+            char escaped[2] = {'\\', known[1]};
+            r = text_put(t, escaped, 2);
+        }
+        else if (c < 0x10000) {
+            r = put_unit(t, c);
+        }
+        else {
+            r = put_unit(t, 0xd800 + ((c - 0x10000) >> 10));
+            r = r < 0 ? r : put_unit(t, 0xdc00 + ((c - 0x10000) & 0x3ff));
+        }
+    }
+    return r < 0 ? r : text_put(t, "\"", 1);
+}
+
+static int
+put_chars(struct text *t, const char *chars)
+{
+    return text_put(t, chars, strlen(chars));
+}
+
+static int
+put_name_of(struct text *t, PyObject *text)
+{
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "an item has texts, not %.100s",
+                     Py_TYPE(text)->tp_name);
+        return -1;
+    }
+    return put_ascii(t, text);
+}
+
+/* Microseconds, exactly: a float would lose digits after some hours. */
+static int
+put_microseconds(struct text *t, PyObject *ns, long long since)
+{
+    char digits[40];
+    long long number = PyLong_AsLongLong(ns);
+
+    if (number == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    number = (long long)((unsigned long long)number - (unsigned long long)since);
+    unsigned long long size =
+        number < 0 ? 0 - (unsigned long long)number : (unsigned long long)number;
+    int n = snprintf(digits, sizeof(digits), "%s%llu.%03llu", number < 0 ? "-" : "",
+                     size / 1000, size % 1000);
+    return text_put(t, digits, (size_t)n);
+}
+
+static int
+put_arguments(struct text *t, PyObject *args)
+{
+    PyObject *key;
+    PyObject *value;
+    Py_ssize_t place = 0;
+    const char *before = "{";
+    int r = 0;
+
+    if (!PyDict_Check(args)) {
+        PyErr_SetString(PyExc_TypeError, "the arguments of an item are a dict");
+        return -1;
+    }
+    while (r == 0 && PyDict_Next(args, &place, &key, &value)) {
+        r = put_chars(t, before);
+        before = ",";
+        r = r < 0 ? r : put_name_of(t, key);
+        r = r < 0 ? r : put_chars(t, ":");
+        if (r == 0) {
+            r = PyUnicode_Check(value) ? put_ascii(t, value) : put_json(t, value);
+        }
+    }
+    return r < 0 ? r : put_chars(t, *before == '{' ? "{}" : "}");
+}
+
+/* What each event has: when it was, and where it is shown. */
+static int
+end_event(struct events *e, PyObject *ts, PyObject *track)
+{
+    struct text *t = &e->t;
+
+    e->count++;
+    if (put_chars(t, ",\"ts\":") < 0 || put_microseconds(t, ts, e->zero) < 0) {
+        return -1;
+    }
+    char pid[40];
+    int size = snprintf(pid, sizeof(pid), ",\"pid\":%lld,\"tid\":", e->pid);
+    return text_put(t, pid, (size_t)size) < 0
+                   || (track == NULL ? put_chars(t, "0") : put_int(t, track)) < 0
+                   || put_chars(t, "}") < 0
+               ? -1
+               : 0;
+}
+
+static int
+put_flow(struct events *e, const char *head, PyObject *flow, const char *more,
+         PyObject *ts, PyObject *track)
+{
+    if (!PyLong_Check(flow)) {
+        PyErr_SetString(PyExc_TypeError, "an arrow has a number");
+        return -1;
+    }
+    return put_chars(&e->t, head) < 0 || put_int(&e->t, flow) < 0
+                   || put_chars(&e->t, ",\"name\":\"wake\",\"cat\":\"wake\"") < 0
+                   || put_chars(&e->t, more) < 0 || end_event(e, ts, track) < 0
+               ? -1
+               : 0;
+}
+
+/* The arrows that end at a slice. */
+static int
+put_targets(struct events *e, PyObject *targets, long long began, PyObject *end,
+            PyObject *track)
+{
+    if (!PyTuple_Check(targets)) {
+        PyErr_SetString(PyExc_TypeError, "arrows are a tuple");
+        return -1;
+    }
+    if (PyTuple_GET_SIZE(targets) == 0) {
+        return 0;
+    }
+    long long ended = PyLong_AsLongLong(end);
+    if (ended == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    /* At the very start chrome://tracing finds the slice that ends there. */
+    PyObject *inside = PyLong_FromLongLong(began + (ended > began));
+    int r = inside == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; r == 0 && i < PyTuple_GET_SIZE(targets); i++) {
+        r = put_flow(e, ",\n{\"ph\":\"f\",\"id\":", PyTuple_GET_ITEM(targets, i),
+                     ",\"bp\":\"e\"", inside, track);
+    }
+    Py_XDECREF(inside);
+    return r;
+}
+
+/* Those that leave from there. */
+static int
+put_flows(struct events *e, PyObject *sources, PyObject *track)
+{
+    if (!PyTuple_Check(sources)) {
+        PyErr_SetString(PyExc_TypeError, "arrows are a tuple");
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sources); i++) {
+        PyObject *source = PyTuple_GET_ITEM(sources, i);
+        if (!PyTuple_Check(source) || PyTuple_GET_SIZE(source) != 2) {
+            PyErr_SetString(PyExc_TypeError, "an arrow that leaves has a time");
+            return -1;
+        }
+        if (put_flow(e, ",\n{\"ph\":\"s\",\"id\":", PyTuple_GET_ITEM(source, 0), "",
+                     PyTuple_GET_ITEM(source, 1), track)
+            < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A slice or an instant, see put_item() of export_perfetto.c. */
+static int
+put_event(struct events *e, PyObject *item, PyObject *track)
+{
+    int is_slice = PyTuple_GET_SIZE(item) == 8;
+    Py_ssize_t at = is_slice ? 3 : 2;
+    PyObject *start = PyTuple_GET_ITEM(item, 1);
+    struct text *t = &e->t;
+    long long began = 0;
+
+    if (is_slice) {
+        began = PyLong_AsLongLong(start);
+        if ((began == -1 && PyErr_Occurred())
+            || put_chars(t, ",\n{\"ph\":\"X\",\"dur\":") < 0
+            || put_microseconds(t, PyTuple_GET_ITEM(item, 2), began) < 0) {
+            return -1;
+        }
+    }
+    else if (put_chars(t, ",\n{\"ph\":\"i\",\"s\":\"t\"") < 0) {
+        return -1;
+    }
+    return put_chars(t, ",\"name\":") < 0
+                   || put_name_of(t, PyTuple_GET_ITEM(item, at)) < 0
+                   || put_chars(t, ",\"cat\":") < 0
+                   || put_name_of(t, PyTuple_GET_ITEM(item, at + 1)) < 0
+                   || put_chars(t, ",\"args\":") < 0
+                   || put_arguments(t, PyTuple_GET_ITEM(item, at + 2)) < 0
+                   || end_event(e, start, track) < 0
+                   || (is_slice
+                       && put_targets(e, PyTuple_GET_ITEM(item, at + 4), began,
+                                      PyTuple_GET_ITEM(item, 2), track)
+                              < 0)
+                   || put_flows(e, PyTuple_GET_ITEM(item, at + 3), track) < 0
+               ? -1
+               : 0;
+}
+
+static int
+put_count(struct events *e, PyObject *item, PyObject *head)
+{
+    PyObject *value = PyTuple_GET_ITEM(item, 2);
+
+    if (!PyBytes_Check(head) || !PyLong_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "a counter has bytes and numbers");
+        return -1;
+    }
+    return text_put(&e->t, PyBytes_AS_STRING(head), (size_t)PyBytes_GET_SIZE(head)) < 0
+                   || put_int(&e->t, value) < 0 || put_chars(&e->t, "}") < 0
+                   || end_event(e, PyTuple_GET_ITEM(item, 1), NULL) < 0
+               ? -1
+               : 0;
+}
+
+/* The bytes that describe a track.  describe() may do what it likes but with the
+   buffer, which is closed meanwhile. */
+static PyObject *
+describe_track(struct events *e, PyObject *track)
+{
+    PyObject *buffer = e->t.buffer;
+
+    if (text_close(&e->t, 0) < 0) {
+        return NULL;
+    }
+    PyObject *bytes = PyObject_CallFunctionObjArgs(e->describe, track, NULL);
+    if (bytes != NULL && (text_open(&e->t, buffer) < 0 || !PyBytes_Check(bytes))) {
+        PyErr_SetString(PyExc_TypeError, "what describes a track is bytes");
+        Py_CLEAR(bytes);
+    }
+    return bytes;
+}
+
+static int
+put_item(struct events *e, PyObject *item)
+{
+    Py_ssize_t size = PyTuple_Check(item) ? PyTuple_GET_SIZE(item) : 0;
+
+    if (size != 8 && size != 6 && size != 3) {
+        PyErr_SetString(PyExc_TypeError, "that is no item of a timeline");
+        return -1;
+    }
+    PyObject *track = PyTuple_GET_ITEM(item, 0);
+    PyObject *number = PyObject_GetAttrString(track, "number");
+    if (number == NULL || !PyLong_Check(number)) {
+        Py_XDECREF(number);
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "a track has a number");
+        }
+        return -1;
+    }
+    int r;
+    if (size == 3) {
+        PyObject *head = PyDict_GetItemWithError(e->counters, number);
+        PyObject *made = NULL;
+        if (head == NULL && !PyErr_Occurred()) {
+            head = made = describe_track(e, track);
+        }
+        r = head == NULL || (made && PyDict_SetItem(e->counters, number, made) < 0)
+                ? -1
+                : put_count(e, item, head);
+        Py_XDECREF(made);
+    }
+    else {
+        r = PySet_Contains(e->tracks, number);
+        if (r == 0) {
+            PyObject *bytes = describe_track(e, track);
+            r = bytes == NULL || PySet_Add(e->tracks, number) < 0
+                    ? -1
+                    : text_put(&e->t, PyBytes_AS_STRING(bytes),
+                               (size_t)PyBytes_GET_SIZE(bytes));
+            Py_XDECREF(bytes);
+        }
+        r = r < 0 ? r : put_event(e, item, number);
+    }
+    Py_DECREF(number);
+    return r;
+}
+
+/* put_trace_events(buffer, items, zero, pid, tracks, counters, describe, /) -> count */
+static PyObject *
+put_trace_events(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *buffer;
+    PyObject *items;
+    struct events e = {.count = 0};
+
+    if (!PyArg_ParseTuple(args, "OO!LLO!O!O", &buffer, &PyList_Type, &items, &e.zero,
+                          &e.pid, &PySet_Type, &e.tracks, &PyDict_Type, &e.counters,
+                          &e.describe)
+        || text_open(&e.t, buffer) < 0) {
+        return NULL;
+    }
+    int r = 0;
+    for (Py_ssize_t i = 0; r == 0 && i < PyList_GET_SIZE(items); i++) {
+        PyObject *item = Py_NewRef(PyList_GET_ITEM(items, i));
+        r = put_item(&e, item);
+        Py_DECREF(item);
+    }
+    if (text_close(&e.t, r) < 0) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(e.count);
+}
+
 PyMethodDef qi_export_functions[] = {
     {"put_json_line", put_json_line, METH_VARARGS, NULL},
     {"put_csv_line", put_csv_line, METH_VARARGS, NULL},
+    {"put_trace_events", put_trace_events, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

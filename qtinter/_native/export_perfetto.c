@@ -44,6 +44,7 @@ struct run {
 struct ends {
     int64_t *items; /* owned */
     uint32_t count, capacity;
+    int is_known; /* the track */
 };
 
 typedef struct {
@@ -443,10 +444,6 @@ end_slice(PacketsObject *self, uint64_t track)
 static struct ends *
 ends_of(PacketsObject *self, uint64_t track)
 {
-    if (track > UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "there are too many tracks");
-        return NULL;
-    }
     if (track >= self->ends_count) {
         size_t count = 2 * (size_t)track + 64;
         struct ends *ends = realloc(self->ends, count * sizeof(ends[0]));
@@ -501,71 +498,114 @@ put_flows(PacketsObject *self, unsigned field, PyObject *flows, int are_pairs)
     return 0;
 }
 
-/* put(track, start, end, name, category, args, sources, targets, /); end None: it is an
-   instant. */
-static PyObject *
-packets_put(PacketsObject *self, PyObject *args)
+/* The item is a slice (track, start, end, name, category, args, sources, targets), or an
+   instant, which has neither an end nor targets. */
+static int
+put_item(PacketsObject *self, uint64_t track, PyObject *item)
 {
-    unsigned long long track;
-    long long start;
-    long long end = 0;
-    PyObject *end_or_none;
-    PyObject *name;
-    PyObject *category;
-    PyObject *arguments;
-    PyObject *sources;
-    PyObject *targets;
+    int is_slice = PyTuple_GET_SIZE(item) == 8;
+    PyObject **rest = &PyTuple_GET_ITEM(item, is_slice ? 3 : 2);
+    int64_t start = PyLong_AsLongLong(PyTuple_GET_ITEM(item, 1));
+    int64_t end = is_slice ? PyLong_AsLongLong(PyTuple_GET_ITEM(item, 2)) : 0;
+    struct ends *ends = &self->ends[track];
 
-    if (!PyArg_ParseTuple(args, "KLOUUOOO", &track, &start, &end_or_none, &name,
-                          &category, &arguments, &sources, &targets)) {
-        return NULL;
-    }
-    int is_slice = end_or_none != Py_None;
-    if (is_slice) {
-        end = PyLong_AsLongLong(end_or_none);
-        if (end == -1 && PyErr_Occurred()) {
-            return NULL;
-        }
-    }
-    struct ends *ends = self->is_busy ? NULL : ends_of(self, track);
-    if (ends == NULL) {
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_RuntimeError, "it is full");
+    if (PyErr_Occurred()) {
+        return -1;
     }
     while (ends->count > 0 && ends->items[ends->count - 1] <= start
            && (is_slice || ends->items[ends->count - 1] < start)) {
         if (end_slice(self, track) < 0) {
-            return NULL;
+            return -1;
         }
     }
-    if (begin_event(self, track, is_slice ? SLICE_BEGIN : INSTANT) < 0
-        || put_named(self, &self->event, NAMES, name, 10, 23) < 0
-        || put_named(self, &self->event, CATEGORIES, category, 3, 22) < 0
-        || put_arguments(self, &self->event, arguments) < 0
-        || put_flows(self, 47, sources, 1) < 0 || put_flows(self, 48, targets, 0) < 0
-        || put_packet(self, start) < 0 || (is_slice && open_slice(ends, end) < 0)) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return begin_event(self, track, is_slice ? SLICE_BEGIN : INSTANT) < 0
+                   || put_named(self, &self->event, NAMES, rest[0], 10, 23) < 0
+                   || put_named(self, &self->event, CATEGORIES, rest[1], 3, 22) < 0
+                   || put_arguments(self, &self->event, rest[2]) < 0
+                   || put_flows(self, 47, rest[3], 1) < 0
+                   || (is_slice && put_flows(self, 48, rest[4], 0) < 0)
+                   || put_packet(self, start) < 0
+                   || (is_slice && open_slice(ends, end) < 0)
+               ? -1
+               : 0;
 }
 
-/* count(track, ts, value, /) */
-static PyObject *
-packets_count(PacketsObject *self, PyObject *args)
+static int
+put_count(PacketsObject *self, uint64_t track, PyObject *item)
 {
-    unsigned long long track;
-    long long ts;
-    long long value;
+    int64_t ts = PyLong_AsLongLong(PyTuple_GET_ITEM(item, 1));
+    int64_t value = PyLong_AsLongLong(PyTuple_GET_ITEM(item, 2));
 
-    if (!PyArg_ParseTuple(args, "KLL", &track, &ts, &value)) {
+    return PyErr_Occurred() || begin_event(self, track, COUNTER) < 0
+                   || put_integer(&self->event, 30, (uint64_t)value) < 0
+                   || put_packet(self, ts) < 0
+               ? -1
+               : 0;
+}
+
+/* The number of an item's track, of which on_track() is told once; 0: an exception. */
+static uint64_t
+track_of(PacketsObject *self, PyObject *track, PyObject *on_track)
+{
+    PyObject *object = PyObject_GetAttrString(track, "number");
+    uint64_t number = object == NULL ? 0 : PyLong_AsUnsignedLongLong(object);
+
+    Py_XDECREF(object);
+    if (PyErr_Occurred() || number == 0 || number > UINT32_MAX) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "tracks count from 1");
+        }
+        return 0;
+    }
+    struct ends *ends = ends_of(self, number);
+    if (ends == NULL) {
+        return 0;
+    }
+    if (!ends->is_known) {
+        ends->is_known = 1;
+        PyObject *result = PyObject_CallFunctionObjArgs(on_track, track, NULL);
+        Py_XDECREF(result);
+        return result == NULL ? 0 : number;
+    }
+    return number;
+}
+
+static int
+take(PacketsObject *self, PyObject *item, PyObject *on_track)
+{
+    Py_ssize_t size = PyTuple_Check(item) ? PyTuple_GET_SIZE(item) : 0;
+
+    if (size != 8 && size != 6 && size != 3) {
+        PyErr_SetString(PyExc_TypeError, "that is no item of a timeline");
+        return -1;
+    }
+    uint64_t track = track_of(self, PyTuple_GET_ITEM(item, 0), on_track);
+    if (track == 0) {
+        return -1;
+    }
+    return size == 3 ? put_count(self, track, item) : put_item(self, track, item);
+}
+
+/* take(items, on_track, /) */
+static PyObject *
+packets_take(PacketsObject *self, PyObject *args)
+{
+    PyObject *items;
+    PyObject *on_track;
+
+    if (!PyArg_ParseTuple(args, "O!O", &PyList_Type, &items, &on_track)) {
         return NULL;
     }
     if (self->is_busy) {
-        return PyErr_Format(PyExc_RuntimeError, "it is full");
+        return PyErr_Format(PyExc_RuntimeError, "it was written");
     }
-    if (begin_event(self, track, COUNTER) < 0
-        || put_integer(&self->event, 30, (uint64_t)value) < 0
-        || put_packet(self, ts) < 0) {
-        return NULL;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++) {
+        PyObject *item = Py_NewRef(PyList_GET_ITEM(items, i));
+        int r = take(self, item, on_track);
+        Py_DECREF(item);
+        if (r < 0) {
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
 }
@@ -799,11 +839,9 @@ set_common_track(PacketsObject *self, PyObject *value, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef packets_methods[] = {
-    {"put", (PyCFunction)packets_put, METH_VARARGS,
-     PyDoc_STR("put($self, track, start, end, name, category, args, sources, targets, /)"
-               "\n--\n\nTakes in a slice, or with the end None an instant.")},
-    {"count", (PyCFunction)packets_count, METH_VARARGS,
-     PyDoc_STR("count($self, track, ts, value, /)\n--\n\nTakes in a counter's value.")},
+    {"take", (PyCFunction)packets_take, METH_VARARGS,
+     PyDoc_STR("take($self, items, on_track, /)\n--\n\n"
+               "Takes in a list of items; calls on_track() with a track that is new.")},
     {"close", (PyCFunction)packets_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\nEnds the slices that are open.")},
     {"write", (PyCFunction)packets_write, METH_VARARGS,

@@ -540,8 +540,9 @@ def test_perfetto_values_of_every_type():
         writer = perfetto._Writer(Recorder().source(), file.fileno())
         track = _timeline.Track(1, "loop", 1, 0, "half \ud800 pair")
         args = {"i": -5, "big": 1 << 62, "f": 0.25, "b": True, "s": "a\ud800b"}
-        writer.put(_timeline.Instant(track, 1 << 60, "name", "c", args, ()))
-        writer.put(_timeline.Count(_timeline.Track(2, "lag", 1, 0, "lag"), 5, -1))
+        lag = _timeline.Track(2, "lag", 1, 0, "lag")
+        instant = _timeline.Instant(track, 1 << 60, "name", "c", args, ())
+        writer.put([instant, _timeline.Count(lag, 5, -1)])
         writer.write(out)
     trace, _, _ = check_perfetto(out.getvalue())
     event = trace.packet[-1].track_event
@@ -567,8 +568,11 @@ def test_perfetto_sorts_more_than_fits(room):
     times = [(i * 7919) % 101 for i in range(500)]
     with tempfile.TemporaryFile() as file:
         packets = _core.PerfettoPackets(0, 16, file.fileno(), room, 3)
+        track, tracks = _timeline.Track(1, "loop", 1, 0, "loop"), []
         for number, ts in enumerate(times):
-            packets.put(1, ts, None, f"{number}", "c", {"n": "x" * ts}, (), ())
+            item = (track, ts, f"{number}", "c", {"n": "x" * ts}, ())
+            packets.take([item], tracks.append)
+        assert tracks == [track]
         blocks = []
         packets.write(blocks.append, 0)
         assert bool(file.seek(0, 2)) == (room < 1 << 20)
@@ -583,36 +587,47 @@ def test_perfetto_sorts_more_than_fits(room):
     assert packets.events == 500
     with pytest.raises(RuntimeError, match="was written"):
         packets.write(blocks.append, 0)
-    with pytest.raises(RuntimeError, match="is full"):
-        packets.count(1, 5, 1)
+    with pytest.raises(RuntimeError, match="was written"):
+        packets.take([], str)
+
+
+LOOP = _timeline.Track(1, "loop", 1, 0, "loop")
 
 
 @pytest.mark.parametrize(
     "item",
     [
-        (1, 5, 9, "n", "c", [], (), ()),
-        (1, 5, 9, "n", "c", {1: 2}, (), ()),
-        (1, 5, 9, "n", "c", {"k": None}, (), ()),
-        (1, 5, 9, "n", "c", {}, (1,), ()),
-        (1, 5, 9, "n", "c", {}, (), [1]),
-        (1, 5, 9, "n", "c", {}, (), ("x",)),
-        (1, 5, "x", "n", "c", {}, (), ()),
-        (1 << 40, 5, 9, "n", "c", {}, (), ()),
+        None,
+        (),
+        (LOOP, 5, 9, 1),
+        (None, 5, 9),
+        (_timeline.Track(0, "loop", 1, 0, "loop"), 5, 9),
+        (_timeline.Track(1 << 40, "loop", 1, 0, "loop"), 5, 9),
+        (LOOP, 5, "x"),
+        (LOOP, 5, 1 << 64),
+        (LOOP, 5, 9, "n", "c", [], (), ()),
+        (LOOP, 5, 9, "n", None, {}, (), ()),
+        (LOOP, 5, 9, "n", "c", {1: 2}, (), ()),
+        (LOOP, 5, 9, "n", "c", {"k": None}, (), ()),
+        (LOOP, 5, 9, "n", "c", {}, (1,), ()),
+        (LOOP, 5, 9, "n", "c", {}, (), [1]),
+        (LOOP, 5, 9, "n", "c", {}, (), ("x",)),
+        (LOOP, 5, "x", "n", "c", {}, (), ()),
     ],
 )
 def test_perfetto_takes_no_nonsense(item):
     packets = _core.PerfettoPackets(0, 16, -1, 100, 3)
-    with pytest.raises((TypeError, ValueError)):
-        packets.put(*item)
+    with pytest.raises((TypeError, ValueError, OverflowError, AttributeError)):
+        packets.take([item], str)
     assert packets.events == 0
 
 
 def test_perfetto_says_that_the_file_cannot_be_written():
     with open(os.devnull, "rb") as file:
         packets = _core.PerfettoPackets(0, 16, file.fileno(), 0, 3)
-        packets.count(1, 5, 1)
+        packets.take([(LOOP, 5, 1)], str)
         with pytest.raises(OSError, match="Bad file descriptor"):
-            packets.count(1, 6, 1)
+            packets.take([(LOOP, 6, 1)], str)
 
 
 # --- Chrome ---------------------------------------------------------------------------
@@ -668,10 +683,86 @@ def test_versions(nested):
     assert b'"binding":"PyQt6"' in written(html, source)[0]
 
 
+def trace_events(items, zero=0):
+    lines = bytearray()
+    _core.put_trace_events(lines, items, zero, 7, set(), {}, lambda track: b"")
+    return lines.decode("ascii")
+
+
 def test_chrome_times_are_exact():
-    assert chrome._microseconds(1_000_005) == "1000.005"
-    assert chrome._microseconds(-7) == "-0.007"
-    assert chrome._microseconds(10**18 + 1) == "1000000000000000.001"
+    for ts, zero, text in (
+        (1_000_005, 0, "1000.005"),
+        (3, 10, "-0.007"),
+        (10**18 + 1, 0, "1000000000000000.001"),
+        (-(1 << 63), 0, "-9223372036854775.808"),
+    ):
+        assert f'"ts":{text},' in trace_events([(LOOP, ts, "n", "c", {}, ())], zero)
+
+
+def test_chrome_texts_are_those_of_json():
+    texts = ["", HOSTILE, "".join(map(chr, range(1, 300))), "\0", "\ud800 \U0001f600é"]
+    for text in texts:
+        args = {text: text, "f": 0.25, "b": True, "i": -(1 << 70), "n": None}
+        line = trace_events([(LOOP, 5, text, "c", args, ())])
+        encoded = json.dumps(text)
+        assert f'"name":{encoded},' in line
+        assert f'"args":{json.dumps(args, separators=(",", ":"))},' in line
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        None,
+        (),
+        (None, 5, 9),
+        (LOOP, 5, "x"),
+        (LOOP, "x", 9, "n", "c", {}, (), ()),
+        (LOOP, 5, "x", "n", "c", {}, (), ()),
+        (LOOP, 5, 9, None, "c", {}, (), ()),
+        (LOOP, 5, 9, "n", "c", [], (), ()),
+        (LOOP, 5, 9, "n", "c", {1: 2}, (), ()),
+        (LOOP, 5, 9, "n", "c", {}, (1,), ()),
+        (LOOP, 5, 9, "n", "c", {}, (), ("x",)),
+        (LOOP, 5, 9, "n", "c", {}, ((1, "x"),), ()),
+    ],
+)
+def test_chrome_takes_no_nonsense(item):
+    with pytest.raises((TypeError, AttributeError)):
+        trace_events([item])
+
+
+def test_lines_of_any_values():
+    """As the json and csv modules of Python write them."""
+    row = {
+        "t": "".join(map(chr, range(1, 300))), "nul": "a\0b", "half": "a\ud800b",
+        "big": 1 << 70, "small": -(1 << 63), "f": 1e300, "g": 0.1, "b": True, "n": None,
+        "q": 'a"b,c\r\n', "formula": "=1+1", "minus": "-", "": "", "zero": 0, "z": 0.0,
+    }  # fmt: skip
+    lines = bytearray(b"before\n")
+    _core.put_json_line(lines, row)
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    assert bytes(lines) == b"before\n" + text.encode("utf-8", "replace") + b"\n"
+    lines.clear()
+    _core.put_json_line(lines, {})
+    assert bytes(lines) == b"{}\n"
+
+    columns = dict.fromkeys(
+        ("t", "nul", "big", "f", "n", "q", "formula", "minus", "no")
+    )
+    lines.clear()
+    _core.put_csv_line(lines, columns, row)
+    out = io.StringIO(newline="")
+    cells = [row.get(column, "") for column in columns]
+    cells[6:8] = "'=1+1", "'-"
+    rest = [f"{k}={v}" for k, v in row.items() if k not in columns and v not in ("", 0)]
+    csv.writer(out).writerow([*cells, " ".join(rest)])
+    assert bytes(lines) == out.getvalue().encode("utf-8", "replace")
+    for function in (
+        lambda: _core.put_json_line(b"", row),
+        lambda: _core.put_csv_line(bytearray(), {}, []),
+    ):
+        with pytest.raises(TypeError):
+            function()
 
 
 def test_chrome_is_exact():

@@ -33,6 +33,7 @@ Flows = Tuple[Tuple[int, int], ...]
 
 READY, RUNNING, WAITING, CANCELLING = 1, 2, 3, 4
 _MAX_PENDING = 50_000
+_BATCH = 500
 _REF_ID = (1 << 56) - 1
 
 
@@ -196,11 +197,23 @@ class Timeline:
 
         A slice comes when it has ended, with the arrows that leave it.
         """
-        t0, _ = self._range
-        return self._items() if t0 is None else self._later_items(t0)
+        for batch in self.batches():
+            yield from batch
 
-    def _later_items(self, t0: int) -> Iterator[Item]:
-        for item in self._items():
+    def batches(self) -> Iterator[list[Item]]:
+        """The same in lists, which are the caller's until the next one."""
+        t0, _ = self._range
+        for batch in self._batches():
+            if t0 is None:
+                yield batch
+            else:
+                yield list(self._clipped(batch, t0))
+        if t0 is not None:
+            self.begin = max(self.begin, t0)
+
+    def _clipped(self, items: list[Item], t0: int) -> Iterator[Item]:
+        """Those that are not over at t0, from there on."""
+        for item in items:
             if not isinstance(item, Slice):
                 if item.ts >= t0:
                     yield item
@@ -208,9 +221,8 @@ class Timeline:
                 yield item
             elif item.end > t0:
                 yield item._replace(start=t0)
-        self.begin = max(self.begin, t0)
 
-    def _items(self) -> Iterator[Item]:
+    def _batches(self) -> Iterator[list[Item]]:
         source, (t0, t1) = self.source, self._range
         # The states at t0 are those of the last keyframe before it, and what followed.
         first = None
@@ -222,6 +234,7 @@ class Timeline:
         self._gaps = sorted(source.gaps, key=lambda gap: gap.first, reverse=True)
         begun = False
         handlers, words, out = self._handlers, self.words, self._out
+        batch = _BATCH if self.watch is None else 0
         for record in source.records(first, t1):
             number, ts, kind, loop, x, a, b = record
             if not begun:
@@ -241,13 +254,13 @@ class Timeline:
                 handler(ts, loop, x, a, b)
             if ts > self.end:
                 self.end = ts
-            if out:
-                yield from out
+            if len(out) > batch:
+                yield out
                 out.clear()
         if not begun:
             self._begin(first or source.info.get("mono0", 0))
         self._finish(t1)
-        yield from out
+        yield out
         out.clear()
 
     # --- begin and end

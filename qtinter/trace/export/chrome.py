@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-from ._timeline import Count, Instant, Slice, Timeline, Track
+from ... import _core
+from ._events import BLOCK
+from ._timeline import Item, Timeline, Track
 from ._words import versions_of
 
 if TYPE_CHECKING:
     from .._source import Source
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_UNITS = {"lag": "ns", "ready": "tasks", "timers": "timers"}  # of counters
 _RANKS = {"loop": 0, "modal": 1, "span": 2, "task": 1000}
 
 
@@ -26,8 +29,8 @@ def write(
     """Write a recording as trace-event JSON, see :func:`.perfetto.write`."""
     timeline = Timeline(source, t0, t1)
     writer = _Writer(source, out)
-    for item in timeline.items():
-        writer.put(item)
+    for items in timeline.batches():
+        writer.put(items)
     writer.end()
     return {"events": writer.events, "tracks": len(writer.tracks)}
 
@@ -40,70 +43,43 @@ class _Writer:
         self._info = source.info
         self._pid = int(source.info.get("pid", 0))
         self._zero = int(source.info.get("mono0", 0))
-        out.write(b'{"traceEvents":[\n')
+        self._lines = bytearray(b'{"traceEvents":[\n')
+        self._counters: dict[int, bytes] = {}
         name = source.info.get("name") or "program"
-        self._metadata("process_name", 0, {"name": name}, b"")
+        self._lines += self._metadata("process_name", 0, {"name": name})
 
-    def put(self, item: Slice | Instant | Count) -> None:
-        track = item.track
-        if isinstance(item, Count):
-            key = {"lag": "ns", "ready": "tasks", "timers": "timers"}[track.kind]
-            name = f"{track.name} of loop {track.loop}"
-            args = _encode({key: item.value})
-            self._event(f'"ph":"C","name":{_encode(name)},"args":{args}', item.ts, 0)
-            return
-        if track.number not in self.tracks:
-            self._describe(track)
-        head = f'"name":{_encode(item.name)},"cat":"{item.category}"'
-        args = _encode(item.args) if item.args else "{}"
-        if isinstance(item, Instant):
-            self._event(f'"ph":"i","s":"t",{head},"args":{args}', item.ts, track.number)
-        else:
-            duration = _microseconds(item.end - item.start)
-            self._event(
-                f'"ph":"X","dur":{duration},{head},"args":{args}',
-                item.start,
-                track.number,
-            )
-            # At the very start chrome://tracing finds the slice that ends there.
-            inside = item.start + (item.end > item.start)
-            for flow in item.targets:
-                self._flow("f", flow, inside, track, ',"bp":"e"')
-        for flow, left in item.sources:
-            self._flow("s", flow, left, track, "")
+    def put(self, items: list[Item]) -> None:
+        count = _core.put_trace_events(
+            self._lines, items, self._zero, self._pid, self.tracks, self._counters,
+            self._describe,
+        )  # fmt: skip
+        self.events += count  # _describe() has counted, too
+        if len(self._lines) > BLOCK:
+            self._out.write(self._lines)
+            self._lines.clear()
 
     def end(self) -> None:
         wall = self._info.get("wall0", 0)
         other = {**versions_of(self._info), "begin_unix_ns": str(wall)}
         tail = f'\n],"displayTimeUnit":"ms","otherData":{_encode(other)}}}\n'
-        self._out.write(tail.encode())
+        self._lines += tail.encode()
+        self._out.write(self._lines)
 
-    def _flow(self, phase: str, flow: int, ts: int, track: Track, more: str) -> None:
-        fields = f'"ph":"{phase}","id":{flow},"name":"wake","cat":"wake"{more}'
-        self._event(fields, ts, track.number)
-
-    def _event(self, fields: str, ts: int, tid: int) -> None:
-        when = _microseconds(ts - self._zero)
-        line = f',\n{{{fields},"ts":{when},"pid":{self._pid},"tid":{tid}}}'
-        self._out.write(line.encode())
-        self.events += 1
-
-    def _describe(self, track: Track) -> None:
-        self.tracks.add(track.number)
+    def _describe(self, track: Track) -> bytes:
+        """What comes before the first event of a track, or begins each of a counter."""
+        if track.kind in _UNITS:
+            name = _encode(f"{track.name} of loop {track.loop}")
+            head = f',\n{{"ph":"C","name":{name},"args":{{"{_UNITS[track.kind]}":'
+            return head.encode()
         rank = _RANKS.get(track.kind, 10) + 16 * track.loop
         if track.kind == "task":
             rank = _RANKS["task"] + track.ident
         name = f"{track.name} ({track.title})" if track.title else track.name
-        self._metadata("thread_name", track.number, {"name": name}, b",\n")
-        self._metadata("thread_sort_index", track.number, {"sort_index": rank}, b",\n")
+        named = self._metadata("thread_name", track.number, {"name": name})
+        ranked = self._metadata("thread_sort_index", track.number, {"sort_index": rank})
+        return b",\n%s,\n%s" % (named, ranked)
 
-    def _metadata(self, name: str, tid: int, args: Any, before: bytes) -> None:
+    def _metadata(self, name: str, tid: int, args: Any) -> bytes:
         event = {"ph": "M", "name": name, "pid": self._pid, "tid": tid, "args": args}
-        self._out.write(before + _encode(event).encode())
         self.events += 1
-
-
-def _microseconds(ns: int) -> str:
-    """Exact: a float would lose digits after some hours."""
-    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
-    return f"{sign}{ns // 1000}.{ns % 1000:03d}"
+        return _encode(event).encode()

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Iterator
 
 from ... import _core
 from ._protobuf import integer, message, text
-from ._timeline import Count, Instant, Slice, Timeline, Track
+from ._timeline import Item, Timeline, Track
 
 if TYPE_CHECKING:
     from .._source import Source
@@ -48,8 +48,8 @@ def write(
     """
     with tempfile.TemporaryFile(prefix="qtinter-") as file:
         writer = _Writer(source, file.fileno())
-        for item in Timeline(source, t0, t1).items():
-            writer.put(item)
+        for items in Timeline(source, t0, t1).batches():
+            writer.put(items)
         writer.write(out)
         return {"events": writer.events, "tracks": len(writer.tracks)}
 
@@ -72,18 +72,8 @@ class _Writer:
     def events(self) -> int:
         return self._packets.events
 
-    def put(self, item: Slice | Instant | Count) -> None:
-        number = item.track.number
-        if number not in self.tracks:
-            self._begin_track(item.track)
-        kind = type(item)
-        if kind is Slice:
-            self._packets.put(number, *item[1:])
-        elif kind is Count:
-            self._packets.count(number, *item[1:])
-        else:
-            _, ts, name, category, args, sources = item  # type: ignore[misc]
-            self._packets.put(number, ts, None, name, category, args, sources, ())
+    def put(self, items: list[Item]) -> None:
+        self._packets.take(items, self._begin_track)
 
     def write(self, out: IO[bytes]) -> None:
         """All of the file; nothing can be put in afterwards."""
