@@ -488,7 +488,7 @@ put_frames(struct contents *c, const struct qi_trace_body *body)
             r = c->parts & PART_TEXTS ? put_entries(c, &frame) : 0;
             break;
         case QI_MSG_STATE:
-            r = put_rows(c, &frame);
+            r = c->parts == PART_RECORDS ? 0 : put_rows(c, &frame);
             break;
         default:
             r = c->parts & PART_TEXTS ? put_own_frame(c, &frame) : 0;
@@ -501,24 +501,26 @@ put_frames(struct contents *c, const struct qi_trace_body *body)
     return r;
 }
 
-/* Reads a chunk without the GIL: its body, and its records into new bytes. */
+/* Reads a chunk without the GIL: its body, and its records into new bytes.  Texts are
+   what a file is opened with: then the records are looked at, too. */
 static int
-load_chunk(ReaderObject *self, size_t index, struct qi_trace_body *ret_body,
-           PyObject **ret_records)
+load_chunk(ReaderObject *self, size_t index, unsigned parts,
+           struct qi_trace_body *ret_body, PyObject **ret_records)
 {
     const struct qi_trace_place *place = &self->trace.chunks[index];
+    int with_records = (parts & (PART_RECORDS | PART_TEXTS)) != 0;
+    Py_ssize_t wanted = with_records ? place->n : 0;
     int64_t n;
     int r;
 
-    *ret_records =
-        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(place->status < 0 ? 0 : place->n)
-                                            * (Py_ssize_t)sizeof(struct qi_record));
+    *ret_records = PyBytes_FromStringAndSize(
+        NULL, (place->status < 0 ? 0 : wanted) * (Py_ssize_t)sizeof(struct qi_record));
     if (*ret_records == NULL) {
         return QI_TRACE_READ_E_NOMEM;
     }
     void *records = PyBytes_AS_STRING(*ret_records);
     Py_BEGIN_ALLOW_THREADS r = qi_trace_read(&self->trace, index, ret_body);
-    if (r == QI_TRACE_READ_OK) {
+    if (r == QI_TRACE_READ_OK && with_records) {
         n = qi_trace_records(ret_body, place->first, records, place->n);
         r = n < 0 ? (int)n : n == place->n ? QI_TRACE_READ_OK : QI_TRACE_READ_E_DAMAGED;
     }
@@ -556,7 +558,7 @@ read_chunk(ReaderObject *self, size_t index, unsigned parts, PyObject *tasks)
 
     if (c.entries != NULL && c.rows != NULL && c.ended != NULL && c.gaps != NULL
         && c.notes != NULL) {
-        r = load_chunk(self, index, &body, &records);
+        r = load_chunk(self, index, parts, &body, &records);
     }
     if (r == QI_TRACE_READ_OK) {
         r = put_frames(&c, &body);

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Tuple
 from ...inspect.model import EVENTS, WAIT, What
 from .._trace import _WORDS as WORDS
 from ._timeline import note_words
-from ._words import Words
+from ._words import NOTABLE, Words
 
 if TYPE_CHECKING:
     from .._source import Record, Source
@@ -102,7 +102,8 @@ def events(
 
     for record in source.records(t0, t1):
         number, mono = record[:2]
-        words.learn(record)
+        if record[2] in NOTABLE or mono >= words.look_at:
+            words.learn(record)
         if gaps or notes:
             yield from noticed(number, mono)
         ts = round((wall0 + mono) * 1e-9, 6)

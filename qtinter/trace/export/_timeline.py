@@ -22,7 +22,7 @@ from typing import (
 from ...inspect import _tables
 from ...inspect.model import ENDED_TASK_STATES, LOOP, SLOT, TASK, WAIT, Row
 from .._state import KIND
-from ._words import Words
+from ._words import NOTABLE, Words
 
 if TYPE_CHECKING:
     from .._source import Gap, Note, Record, RowList, Source
@@ -240,7 +240,8 @@ class Timeline:
             if not begun:
                 self._begin(ts)
                 begun = True
-            words.learn(record)
+            if kind in NOTABLE or ts >= words.look_at:
+                words.learn(record)
             if self._gaps and self._gaps[-1].first <= number:
                 self._pass_gaps(number, ts)
             if self._keyframe is not None and self._keyframe[0] <= ts:
@@ -407,7 +408,7 @@ class Timeline:
     def _end_state(self, ident: int, task: _Task, ts: int) -> None:
         """The task is not any more in the state that it was in."""
         if ts > task.since:
-            track = self._task_track(ident, task)
+            track = task.track or self._task_track(ident, task)
             sources: Flows = ()
             targets: tuple[int, ...] = ()
             if task.state == WAITING:
@@ -468,10 +469,11 @@ class Timeline:
         task.args["cancelled_by"] = self.words.describe(b) or "something unknown"
 
     def _on_task_step(self, ts: int, number: int, x: int, a: int, b: int) -> None:
-        task = self._task(a, number)
-        loop = self._loop(number)
+        task = self._tasks.get(a) or self._task(a, number)
+        loop = self._loops.get(number) or self._loop(number)
         why = _tables.STEP_ENDS.get(x, "")
-        start = max(ts - b, task.since, self.begin)
+        since = task.since
+        start = max(ts - b, since, self.begin)
         if task.state == READY:
             loop.ready -= 1
             if loop.counts is None:
@@ -480,7 +482,7 @@ class Timeline:
                     self._track("ready", number, 0, "ready tasks"),
                 )
             lag, ready = loop.counts
-            self._out.append(_count((lag, start, max(0, start - task.since))))
+            self._out.append(_count((lag, start, max(0, start - since))))
             self._out.append(_count((ready, ts, loop.ready)))
         args: Args = {"then": why}
         if "woken_by" in task.args:
@@ -489,8 +491,14 @@ class Timeline:
         node = _Node(start, ts, self.words.task_label(a), "step")
         node.args = {"task": a, "then": why}
         self._add(loop, node)
-        task.state, task.args = RUNNING, args
-        self._end_state(a, task, ts)
+        if ts > start:
+            runs = (
+                task.track or self._task_track(a, task), start, ts, "runs", "run", args,
+                task.sources, task.targets,
+            )  # fmt: skip
+            self._out.append(_slice(runs))
+        task.args = {}
+        task.since = max(ts, start)
         if task.instants:
             task.instants.sort(key=attrgetter("ts"))
             self._out += task.instants

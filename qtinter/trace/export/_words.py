@@ -36,7 +36,8 @@ _ENDERS = {
     KIND["TIMER_CANCELLED"]: TIMER,
     KIND["JOB_ENDED"]: JOB,
 }
-_NOTABLE = frozenset((*_MAKERS, *_ENDERS))
+# Kinds of records that tell of an entity for the first time, or the last.
+NOTABLE = frozenset((*_MAKERS, *_ENDERS))
 
 
 class Words(Recorded):
@@ -54,7 +55,7 @@ class Words(Recorded):
         self._ended: collections.deque[tuple[int, int]] = collections.deque()
         self._last_rows = source.ended()
         self._last_row: Row | None = None
-        self._look_at = 0  # when the next of them is needed
+        self.look_at = 0  # when the next of them is needed
         self.keyframe_times: list[int] = []
         for ts, rows in source.keyframes():
             self.keyframe_times.append(ts)
@@ -62,12 +63,14 @@ class Words(Recorded):
                 self.put(row)
 
     def learn(self, record: Record) -> None:
-        """Take in what a record tells; to be called with each one, in order."""
+        """Take in what a record tells; to be called in order.
+
+        With each one that is of a kind of :data:`NOTABLE`, and with the first one at
+        :attr:`look_at` or later.
+        """
         _, ts, kind, loop, x, a, b = record
-        if ts >= self._look_at:
+        if ts >= self.look_at:
             self._look_ahead(ts)
-        if kind not in _NOTABLE:
-            return
         made = _MAKERS.get(kind)
         if made is not None:
             if (made, a) not in self.rows:
@@ -94,13 +97,13 @@ class Words(Recorded):
                 self._learned.add((row.kind, row.id))
             values = next(self._last_rows, None)
             if values is None:
-                self._look_at = 1 << 63
+                self.look_at = 1 << 63
                 return
             kind, ident, state, loop, *columns = values
             self._last_row = Row(kind, ident, state, loop, columns)
             ends = self._last_row["changed"] if kind == TASK else 0
             if ends > ts + _AHEAD:
-                self._look_at = ends - _AHEAD
+                self.look_at = ends - _AHEAD
                 return
             if kind == TASK and ends < ts:
                 self._last_row = None  # it was over before the first record

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections import deque
 from typing import IO, TYPE_CHECKING, Any, Iterator
 
@@ -25,10 +26,11 @@ from ._words import versions_of
 if TYPE_CHECKING:
     from .._source import Record, Source
 
-# The last events of a recording that has more; a page of that many has some 30 MB.
-MAX_EVENTS = 200_000
+# The last events of a recording that has more; a page of that many has some 10 MB.
+MAX_EVENTS = 50_000
 
 _SCRIPTS = ("page_data.js", "page_timeline.js", "page_tables.js", "page_main.js")
+_TIME = struct.Struct("<q24x")  # of a record, see proto/segment.h
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _COLUMNS_OF_ROWS = {"event", "loop", "task", "task_name", "duration"}
 _PENDING = {"run": "running", "wait": "waiting", "ready": "ready"}
@@ -42,13 +44,9 @@ def write(
     A page holds :data:`MAX_EVENTS` events at most, the last ones; the result says how
     many were ``left_out``, and so does the page.
     """
-    left_out = 0
-    times: deque[int] = deque(maxlen=MAX_EVENTS)
-    for record in source.records(t0, t1):
-        left_out += len(times) == MAX_EVENTS
-        times.append(record[1])
+    first, left_out = _last_events(source, t0, t1)
     if left_out:
-        t0 = times[0]
+        t0 = first
     page = _Page(source, t0, t1)
     data = page.data(left_out)
     for part in _skeleton():
@@ -67,6 +65,18 @@ def write(
         "tracks": len(page.lanes),
         "left_out": left_out,
     }
+
+
+def _last_events(source: Source, t0: int | None, t1: int | None) -> tuple[int, int]:
+    """When the first of the last ones was, and how many there are before."""
+    times: deque[int] = deque(maxlen=MAX_EVENTS)
+    count = 0
+    for _, records in source.blocks(t0, t1):
+        for (ts,) in _TIME.iter_unpack(records):
+            if (t0 is None or ts >= t0) and (t1 is None or ts <= t1):
+                times.append(ts)
+                count += 1
+    return times[0] if times else 0, count - len(times)
 
 
 def _skeleton() -> Iterator[bytes | None]:
