@@ -737,7 +737,7 @@ qi_recorders_forget(qi_client *c)
 /* --- at once ---------------------------------------------------------------------- */
 
 int
-qi_client_save_trace(qi_client *c, const char *path, uint64_t first)
+qi_client_save_trace(qi_client *c, const char *path, uint64_t first, const char *trace_id)
 {
     struct qi_trace_info info;
     struct qi_view view;
@@ -752,6 +752,7 @@ qi_client_save_trace(qi_client *c, const char *path, uint64_t first)
     }
     qi_trace_info_of_segment(&view.header, "application", &info);
     info.control = c->control;
+    info.trace_id = trace_id != NULL ? trace_id : info.trace_id;
     int status = qi_trace_save(&view, &info, path, first, now_ns());
     if (status < 0) {
         qi_client_set_error("%.180s: %s", path, qi_trace_text(status));

@@ -452,6 +452,7 @@ describe(struct qi_segment_header *h, const struct qi_client_options *options)
     qi_utf8_copy(h->python, sizeof(h->python), options->python);
     qi_utf8_copy(h->binding, sizeof(h->binding), options->binding);
     qi_utf8_copy(h->qt, sizeof(h->qt), options->qt);
+    qi_utf8_copy(h->trace_id, sizeof(h->trace_id), options->trace_id);
 }
 
 /* A file of a name of its own: the process may have had, and kept, one before. */

@@ -239,6 +239,8 @@ struct qi_segment_header {
     uint32_t level;
     uint32_t closed;    /* 1: disabled or exited in good order */
     uint64_t heartbeat; /* bumped by the sender thread */
+    /* constant; came later, and is empty in older segments */
+    char trace_id[64]; /* what recordings that belong together have in common */
 };
 
 #ifdef __cplusplus

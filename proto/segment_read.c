@@ -106,6 +106,8 @@ copy_header(struct qi_segment_header *to, const struct qi_segment_header *from)
     to->level = QI_LOAD(from->level);
     to->closed = QI_LOAD(from->closed);
     to->heartbeat = QI_LOAD(from->heartbeat);
+    memcpy(to->trace_id, from->trace_id, sizeof(to->trace_id));
+    terminate(to->trace_id, sizeof(to->trace_id));
     terminate(to->name, sizeof(to->name));
     terminate(to->qtinter, sizeof(to->qtinter));
     terminate(to->python, sizeof(to->python));

@@ -41,6 +41,7 @@ enum qi_trace_key {
     QI_TRACE_KEY_redacted,
     QI_TRACE_KEY_writer,
     QI_TRACE_KEY_room, /* bytes without a meaning: see qi_trace_set_binding() */
+    QI_TRACE_KEY_trace_id,
     QI_TRACE_KEYS
 };
 
@@ -94,8 +95,9 @@ struct qi_trace_info {
     unsigned level;
     int control;
     const char *name, *qtinter, *python, *binding, *qt;
-    const char *host;   /* of the machine; NULL: this one */
-    const char *writer; /* "application", "daemon" or "segment" */
+    const char *host;     /* of the machine; NULL: this one */
+    const char *writer;   /* "application", "daemon" or "segment" */
+    const char *trace_id; /* what recordings that belong together have in common */
 };
 
 #ifdef __cplusplus

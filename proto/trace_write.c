@@ -35,7 +35,7 @@ struct placed {
 struct texts {
     char name[256], host[256];
     char qtinter[256], python[256], binding[32], qt[32];
-    char writer[16];
+    char writer[16], trace_id[256];
 };
 
 struct qi_trace_writer {
@@ -164,6 +164,7 @@ keep_info(struct qi_trace_writer *w, const struct qi_trace_info *info)
     KEEP(w, info, binding);
     KEEP(w, info, qt);
     KEEP(w, info, writer);
+    KEEP(w, info, trace_id);
     KEEP(w, info, host);
     if (info->host == NULL) {
         (void)gethostname(host, sizeof(host) - 1);
@@ -198,7 +199,8 @@ put_map(struct qi_encoder *e, const struct qi_trace_info *info, int has_room, si
 {
     static const uint8_t nothing[ROOM_BYTES];
 
-    qi_encode_map(e, QI_TRACE_KEYS - 1 + (uint32_t)has_room);
+    uint32_t has_id = info->trace_id[0] != '\0';
+    qi_encode_map(e, QI_TRACE_KEYS - 2 + (uint32_t)has_room + has_id);
     qi_encode_uint_field(e, QI_TRACE_KEY_major, QI_TRACE_MAJOR);
     qi_encode_uint_field(e, QI_TRACE_KEY_minor, QI_TRACE_MINOR);
     qi_encode_uint_field(e, QI_TRACE_KEY_pid, info->pid);
@@ -215,6 +217,10 @@ put_map(struct qi_encoder *e, const struct qi_trace_info *info, int has_room, si
     qi_encode_bool_field(e, QI_TRACE_KEY_redacted, info->level < 4);
     qi_encode_key(e, QI_TRACE_KEY_writer);
     put_text(e, info->writer);
+    if (has_id) {
+        qi_encode_key(e, QI_TRACE_KEY_trace_id);
+        put_text(e, info->trace_id);
+    }
     if (has_room) {
         qi_encode_bytes_field(e, QI_TRACE_KEY_room, nothing, room);
     }
@@ -278,6 +284,7 @@ qi_trace_info_of_segment(const struct qi_segment_header *header, const char *wri
     ret_info->binding = header->binding;
     ret_info->qt = header->qt;
     ret_info->writer = writer;
+    ret_info->trace_id = header->trace_id;
 }
 
 /* --- files ------------------------------------------------------------------------ */

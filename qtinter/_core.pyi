@@ -73,10 +73,14 @@ def inspect_record_start(
 def inspect_record_stop(__handle: int, __timeout_ms: int = 5000) -> dict[str, Any]: ...
 def inspect_record_stats(__handle: int) -> dict[str, Any]: ...
 def inspect_save_trace(
-    __path: str | PathLike[str], __first_record: int = 0
+    __path: str | PathLike[str],
+    __first_record: int = 0,
+    __trace_id: str | None = None,
 ) -> None: ...
 def segment_to_trace(
-    __segment: str | PathLike[str], __trace: str | PathLike[str]
+    __segment: str | PathLike[str],
+    __trace: str | PathLike[str],
+    __trace_id: str | None = None,
 ) -> None: ...
 
 @final

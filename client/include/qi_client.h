@@ -53,7 +53,8 @@ struct qi_client_options {
     int ring_count;        /* records; 0: QI_SEGMENT_RING; a power of two */
     int connect;           /* 0: segment only, no sender thread (tests, recordings) */
     const char *qtinter, *python, *binding, *qt; /* versions, copied; may be NULL */
-    const char *lints; /* PROCESS.lints, copied, cut at 2,047 bytes; may be NULL */
+    const char *trace_id; /* of its recordings, copied, cut at 63 bytes; NULL: none */
+    const char *lints;    /* PROCESS.lints, copied, cut at 2,047 bytes; may be NULL */
     /* [sender] A request waits: see qi_client_take_request().  Must not block. */
     void (*wake)(void *ctx);
     void *wake_ctx;

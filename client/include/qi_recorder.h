@@ -69,7 +69,8 @@ void qi_recorders_note(qi_client *client, int64_t ts, unsigned message, const vo
                        size_t size);
 
 /* Writes what the segment has from record `first` on, at once. */
-int qi_client_save_trace(qi_client *client, const char *path, uint64_t first);
+int qi_client_save_trace(qi_client *client, const char *path, uint64_t first,
+                         const char *trace_id);
 
 #ifdef __cplusplus
 }

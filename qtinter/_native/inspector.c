@@ -241,10 +241,15 @@ read_options(PyObject *options, struct qi_client_options *ret)
         const char *name;
         const char **value;
     } texts[] = {
-        {"name", &ret->name},       {"directory", &ret->directory},
-        {"address", &ret->address}, {"qtinter", &ret->qtinter},
-        {"python", &ret->python},   {"binding", &ret->binding},
-        {"qt", &ret->qt},           {"lints", &ret->lints},
+        {"name", &ret->name},
+        {"directory", &ret->directory},
+        {"address", &ret->address},
+        {"qtinter", &ret->qtinter},
+        {"python", &ret->python},
+        {"binding", &ret->binding},
+        {"qt", &ret->qt},
+        {"lints", &ret->lints},
+        {"trace_id", &ret->trace_id},
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

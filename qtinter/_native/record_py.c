@@ -26,7 +26,8 @@ raise_write_error(PyObject *path, int status)
     return PyErr_Format(PyExc_ValueError, "%S: %s", path, qi_trace_text(status));
 }
 
-/* segment_to_trace(segment_path, trace_path): what a segment file still holds. */
+/* segment_to_trace(segment_path, trace_path, trace_id=None): what a segment file still
+   holds; None: with the segment's own id. */
 static PyObject *
 segment_to_trace(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -36,10 +37,11 @@ segment_to_trace(PyObject *Py_UNUSED(module), PyObject *args)
     PyObject *to_bytes = NULL;
     struct qi_segment segment;
     struct qi_trace_info info;
+    const char *trace_id = NULL;
     int written = QI_TRACE_OK;
     int r;
 
-    if (!PyArg_ParseTuple(args, "OO", &from, &to)
+    if (!PyArg_ParseTuple(args, "OO|z", &from, &to, &trace_id)
         || !PyUnicode_FSConverter(from, &from_bytes)) {
         return NULL;
     }
@@ -50,6 +52,7 @@ segment_to_trace(PyObject *Py_UNUSED(module), PyObject *args)
     Py_BEGIN_ALLOW_THREADS r = qi_segment_load(PyBytes_AS_STRING(from_bytes), &segment);
     if (r == QI_VIEW_OK) {
         qi_trace_info_of_segment(&segment.view.header, "segment", &info);
+        info.trace_id = trace_id != NULL ? trace_id : info.trace_id;
         written = qi_trace_save(&segment.view, &info, PyBytes_AS_STRING(to_bytes), 0, 0);
         int saved = errno;
         qi_segment_unload(&segment);
@@ -91,23 +94,24 @@ raise_client_error(int status)
     return NULL;
 }
 
-/* inspect_save_trace(path, first_record=0): what the segment has, at once. */
+/* inspect_save_trace(path, first_record=0, trace_id=None): what the segment has. */
 static PyObject *
 inspect_save_trace(PyObject *module, PyObject *args)
 {
     struct qi_probe *p = probe_of(module);
     unsigned long long first = 0;
+    const char *trace_id = NULL;
     PyObject *path;
     PyObject *bytes = NULL;
     int r;
 
-    if (p == NULL || !PyArg_ParseTuple(args, "O|K", &path, &first)
+    if (p == NULL || !PyArg_ParseTuple(args, "O|Kz", &path, &first, &trace_id)
         || !PyUnicode_FSConverter(path, &bytes)) {
         return NULL;
     }
     qi_probe_hold(p); /* another thread may end the inspection meanwhile */
     Py_BEGIN_ALLOW_THREADS r =
-        qi_client_save_trace(p->client, PyBytes_AS_STRING(bytes), first);
+        qi_client_save_trace(p->client, PyBytes_AS_STRING(bytes), first, trace_id);
     Py_END_ALLOW_THREADS(void) qi_probe_let_go(p);
     Py_DECREF(bytes);
     return r < 0 ? raise_client_error(r) : Py_NewRef(Py_None);

@@ -16,13 +16,14 @@ header_of(const struct qi_view *view)
     const struct qi_segment_header *h = &view->header;
 
     return Py_BuildValue(
-        "{sK sK sK sL sL ss ss ss ss ss sI sI sK sK sK sK}", "pid",
+        "{sK sK sK sL sL ss ss ss ss ss ss sI sI sK sK sK sK}", "pid",
         (unsigned long long)h->pid, "start", (unsigned long long)h->start_time, "uid",
         (unsigned long long)h->uid, "mono0", (long long)h->mono0, "wall0",
         (long long)h->wall0, "name", h->name, "qtinter", h->qtinter, "python", h->python,
-        "binding", h->binding, "qt", h->qt, "level", (unsigned int)h->level, "closed",
-        (unsigned int)h->closed, "records", (unsigned long long)h->ring_head,
-        "texts_missed", (unsigned long long)h->arena_missed, "rows_missed",
+        "binding", h->binding, "qt", h->qt, "trace_id", h->trace_id, "level",
+        (unsigned int)h->level, "closed", (unsigned int)h->closed, "records",
+        (unsigned long long)h->ring_head, "texts_missed",
+        (unsigned long long)h->arena_missed, "rows_missed",
         (unsigned long long)h->slots_missed, "heartbeat",
         (unsigned long long)h->heartbeat);
 }

@@ -162,7 +162,7 @@ header_of(const struct qi_trace *t)
         [QI_TRACE_KEY_wall0] = "wall0",     [QI_TRACE_KEY_level] = "level",
         [QI_TRACE_KEY_control] = "control", [QI_TRACE_KEY_versions] = "versions",
         [QI_TRACE_KEY_host] = "host",       [QI_TRACE_KEY_redacted] = "redacted",
-        [QI_TRACE_KEY_writer] = "writer",
+        [QI_TRACE_KEY_writer] = "writer",   [QI_TRACE_KEY_trace_id] = "trace_id",
     };
     /* What a file that leaves something out is taken to say. */
     static const char types[QI_TRACE_KEYS] = {
@@ -171,7 +171,7 @@ header_of(const struct qi_trace *t)
         [QI_TRACE_KEY_wall0] = 'i',   [QI_TRACE_KEY_level] = 'i',
         [QI_TRACE_KEY_control] = 'b', [QI_TRACE_KEY_versions] = 'm',
         [QI_TRACE_KEY_host] = 's',    [QI_TRACE_KEY_redacted] = 'b',
-        [QI_TRACE_KEY_writer] = 's',
+        [QI_TRACE_KEY_writer] = 's',  [QI_TRACE_KEY_trace_id] = 's',
     };
     PyObject *dict = PyDict_New();
     uint64_t major = 0;

@@ -118,6 +118,7 @@ def enable(
             "python": sys.version.split()[0],
             "binding": binding,
             "qt": qt,
+            "trace_id": _trace_id(),
             "lints": wanted,
             "answer": _answer,
         }
@@ -338,10 +339,16 @@ def _program_name() -> str:
     return name if name not in ("", "-c", "-m") else "python"
 
 
+def _trace_id() -> str:
+    """What recordings of processes that belong together have in common."""
+    text = os.environ.get("QTINTER_TRACE_ID", "")
+    return text.encode("utf-8", "replace").decode()
+
+
 def _loaded_binding() -> tuple[str, str]:
     """Name and Qt version of the binding that is imported; chooses none.
 
-    Where none, or more than one, is imported, bindings.py tells which when one is chosen.
+    Where none, or more than one, is imported, bindings.py tells when one is chosen.
     """
     chosen = sys.modules.get("qtinter.bindings")
     if chosen is not None and hasattr(chosen, "QtCore"):

@@ -118,7 +118,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
     # A pytest that a traced test has started keeps its own recordings.
-    os.environ.pop("QTINTER_TRACE_DIR", None)
+    if os.environ.pop("QTINTER_TRACE_DIR", None) is not None:
+        os.environ.pop("QTINTER_TRACE_ID", None)
     mode = option(config, "qtrace")
     if mode not in MODES:
         raise pytest.UsageError(f"qtrace={mode}: choose one of {', '.join(MODES)}")
@@ -153,7 +154,7 @@ class Entry:
 
     __slots__ = (
         "_outer", "_own_staging", "config", "item", "kept", "plugin", "records",
-        "session_name", "staging", "trouble", "worker",
+        "session_name", "staging", "trace_id", "trouble", "worker",
     )  # fmt: skip
 
     current: Entry | None = None
@@ -170,6 +171,7 @@ class Entry:
         self.worker: str = worker.get("workerid", "")
         self.session_name: str = worker.get("qtrace_session", "")
         self.staging: str = worker.get("qtrace_staging", "")
+        self.trace_id = os.environ.get("QTINTER_TRACE_ID", "")  # given from outside
         self._own_staging = ""
         # Not given, it can be asked for by a mark.
         self.records = config.getoption("qtrace") != "off" and _PLUGGY >= (1, 2)
@@ -208,7 +210,7 @@ class Entry:
         if not self.session_name:
             self.session_name = session_name(root)
         directory = os.path.join(root, str(option(self.config, "qtrace_dir")))
-        return Session(directory, self.session_name)
+        return Session(directory, self.session_name, self.trace_id)
 
     def staging_folder(self) -> str:
         """A private folder for segments, which is removed at the end."""

@@ -83,11 +83,13 @@ class Session:
 
     :param directory: of all sessions
     :param name: see :func:`session_name`
+    :param trace_id: QTINTER_TRACE_ID of its processes; by default, the name
     """
 
-    def __init__(self, directory: str, name: str) -> None:
+    def __init__(self, directory: str, name: str, trace_id: str = "") -> None:
         self.directory = directory
         self.name = name
+        self.trace_id = trace_id or name
         self.path = os.path.join(directory, name)
 
     def make(self, nodeid: str, suffix: str = "") -> str:

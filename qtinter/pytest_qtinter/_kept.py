@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 from qtinter import _core
 from qtinter.inspect.segment import running_owner, segments
@@ -14,28 +14,47 @@ from qtinter.trace import open as open_trace
 from qtinter.trace.export import FORMATS, export
 
 TITLE = "Captured loop trace"
+_NO_RECORDS = 2**63 - 1  # the first one wanted
 
 
-def write_segment(segment: str, path: str) -> str:
+def write_segment(segment: str, path: str, trace_id: Optional[str] = None) -> str:
     """Write what a segment holds as a recording; the path that it has got.
 
+    :param trace_id: that it gets; None: that of the segment.
     :raises OSError: it cannot be read or written.
     :raises ValueError: it is no segment.
     """
     if hasattr(_core, "segment_to_trace"):
-        _core.segment_to_trace(segment, path + ".qtrace")
+        _core.segment_to_trace(segment, path + ".qtrace", trace_id)
         return path + ".qtrace"
     shutil.copyfile(segment, path + ".qiseg")
     return path + ".qiseg"
 
 
-def write_children(staging: str, folder: str) -> List[str]:
-    """Write the recordings of processes that the test has started; what went wrong."""
+def id_of(run: str, folder: str) -> str:
+    """What the recordings of all processes of one test have as their id.
+
+    :param run: QTINTER_TRACE_ID of these processes
+    """
+    return f"{run}/{os.path.basename(folder)}"
+
+
+def write_children(staging: str, folder: str, run: str) -> List[str]:
+    """Write the recordings of processes that the test has started; what went wrong.
+
+    One that somebody has given another QTINTER_TRACE_ID keeps it.
+    """
     problems = []
     for segment in sorted(segments(staging)):
         pid = os.path.basename(segment).partition("-")[0]
         try:
-            write_segment(segment, os.path.join(folder, f"trace-p{pid}"))
+            header = _core.inspect_read_segment(segment, _NO_RECORDS)["header"]
+            same = header["trace_id"] == run
+            write_segment(
+                segment,
+                os.path.join(folder, f"trace-p{pid}"),
+                id_of(run, folder) if same else None,
+            )
         except (OSError, ValueError) as exc:
             problems.append(f"process {pid}: {exc}")
     return problems

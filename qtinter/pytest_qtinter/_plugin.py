@@ -283,6 +283,8 @@ class Plugin:
             self._stack.close()
         if self._children:
             os.environ.pop("QTINTER_TRACE_DIR", None)
+            if not self.entry.trace_id:
+                os.environ.pop("QTINTER_TRACE_ID", None)
         if self._ours and inspect.is_enabled():
             inspect.disable()
 
@@ -319,6 +321,7 @@ class Plugin:
             # Not before there is a test: the workers of xdist are no programs of one.
             self._children = os.path.join(self.entry.staging_folder(), CHILDREN)
             os.environ["QTINTER_TRACE_DIR"] = self._children
+            os.environ["QTINTER_TRACE_ID"] = self.entry.session().trace_id
         if not _is_open():
             try:
                 # A worker's is where the process that started it finds it.
@@ -545,7 +548,9 @@ class Plugin:
                 test.problems += _kept.write_formats(
                     path, folder, self.settings.formats
                 )
-            test.problems += _kept.write_children(self._children, folder)
+            test.problems += _kept.write_children(
+                self._children, folder, self.entry.session().trace_id
+            )
             stack = self._stack_text()
             if stack:
                 with open(os.path.join(folder, "stack.txt"), "w") as file:
@@ -558,17 +563,19 @@ class Plugin:
 
         :raises OSError: it cannot be written.
         """
-        core: Any = _core
-        if hasattr(core, "inspect_save_trace"):
-            first = next((record[0] for record in trace.raw_records()), 0)
-            core.inspect_save_trace(path + ".qtrace", first)
-            return path + ".qtrace"
         from . import _kept
 
+        core: Any = _core
+        run = self.entry.session().trace_id
+        trace_id = _kept.id_of(run, self.folder_of(test)) if test.folder else run
+        if hasattr(core, "inspect_save_trace"):
+            first = next((record[0] for record in trace.raw_records()), 0)
+            core.inspect_save_trace(path + ".qtrace", first, trace_id)
+            return path + ".qtrace"
         copy = os.path.join(self.entry.staging_folder(), f"copy-{os.getpid()}.dump")
         inspect.dump(copy)
         try:
-            return _kept.write_segment(copy, path)
+            return _kept.write_segment(copy, path, trace_id)
         finally:
             os.unlink(copy)
 

@@ -28,14 +28,16 @@ def salvage(
     segment = max(segments, key=os.path.getmtime)
     try:
         folder = session.make(nodeid, f"-{worker}")
-        path = _kept.write_segment(segment, os.path.join(folder, "trace"))
+        run = session.trace_id
+        own = _kept.id_of(run, folder)
+        path = _kept.write_segment(segment, os.path.join(folder, "trace"), own)
         trace = open_trace(path, allow_gaps=True)
         began = [ts for ts, name, _ in trace.analysis.marks
                  if trace.process.text(name) == "test setup"]  # fmt: skip
         if began:
             trace = trace.between(trace.seconds(began[-1]), trace.seconds(trace.t1))
         _kept.write_texts(trace, folder, _kept.texts_of(trace))
-        problems = _kept.write_children(os.path.join(staging, CHILDREN), folder)
+        problems = _kept.write_children(os.path.join(staging, CHILDREN), folder, run)
         stack = os.path.join(staging, "stack.txt")
         if os.path.exists(stack) and os.path.getsize(stack):
             shutil.copyfile(stack, os.path.join(folder, "stack.txt"))

@@ -57,7 +57,8 @@ def open(  # noqa: A001 - as builtins.open
 
     :param path: a ``.qtrace`` file, a segment (``.qiseg``), or a folder with the traces
         of one test, of which the one called ``trace`` is opened and the others are its
-        :attr:`Trace.others`.
+        :attr:`Trace.others`; that they belong together, their ``info["trace_id"]``
+        says, and :attr:`Trace.problems` if one does not.
     :param allow_gaps: answer from what is there, although records may be missing.
     :raises OSError: it cannot be opened.
     :raises ValueError: it is no recording, or is damaged beyond use.
@@ -72,11 +73,20 @@ def open(  # noqa: A001 - as builtins.open
         raise ValueError(f"there is no .qtrace and no .qiseg file in {path}")
     found.sort(key=lambda name: not os.path.basename(name).startswith("trace."))
     first = Trace(open_source(found[0]), allow_gaps=allow_gaps)
+    own = first.info.get("trace_id", "")
     for name in found[1:]:
         try:
-            first.others.append(Trace(open_source(name), allow_gaps=allow_gaps))
+            other = Trace(open_source(name), allow_gaps=allow_gaps)
         except (OSError, ValueError) as exc:  # of a process that was killed, perhaps
             first.problems.append(str(exc))
+            continue
+        first.others.append(other)
+        its = other.info.get("trace_id", "")
+        if its != own:
+            first.problems.append(
+                f"{os.path.basename(name)} is of another trace: its id is "
+                f"{its or 'none'}, not {own or 'none'}"
+            )
     return first
 
 

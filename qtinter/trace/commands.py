@@ -396,7 +396,12 @@ def _replay(options: argparse.Namespace) -> int:
             f"is outside of the recording, which has {seconds_text(trace.duration)}"
         )
     if options.json:
-        print_json(_state(options.file, trace, at, options.events))
+        state = _state(options.file, trace, at, options.events)
+        state["others"] = [
+            _state(options.file, other, its_at, options.events)
+            for other, its_at in _others(trace, at)
+        ]
+        print_json(state)
     else:
         _show_state(options.file, trace, at, options.events)
     return 0
@@ -457,7 +462,9 @@ def _show_state(path: str, trace: Trace, at: float | None, events: int) -> None:
             trace.process.wall(trace.zero), datetime.timezone.utc
         )
         when = f", recorded {begun:%Y-%m-%d %H:%M:%S} UTC"
-    print(f"{info.get('name') or 'program'}, pid {info.get('pid', '?')}{when}; {path}")
+    print(f"{_name_of(trace)}{when}; {path}")
+    if info.get("trace_id"):
+        print(f"trace id {info['trace_id']}")
     if at is None:
         for line in trace.text().splitlines():
             if line == "pending:" or line == "last events:":
@@ -471,14 +478,62 @@ def _show_state(path: str, trace: Trace, at: float | None, events: int) -> None:
     if at is None:
         _show_loops(process)
     _show_tables(process)
-    part = _until(trace, at)
-    last = list(part.last_records(events)) if events else []
+    others = _others(trace, at)
+    for other, its_at in others:
+        print(f"\n{_name_of(other)}, {_span_of(trace, other)}")
+        _show_tables(other.snapshot(its_at))
+    if others:
+        print()
+    _show_last_events(trace, at, others, events)
+
+
+def _name_of(trace: Trace) -> str:
+    return f"{trace.info.get('name') or 'program'}, pid {trace.info.get('pid', '?')}"
+
+
+def _span_of(trace: Trace, other: Trace) -> str:
+    """When another process's recording begins and ends, in the times of this one."""
+    begins = _offset(trace, other)
+    return f"from {begins:.6f} s to {begins + other.duration:.6f} s"
+
+
+def _offset(trace: Trace, other: Trace) -> float:
+    """Processes of one machine have one clock."""
+    return (other.zero - trace.zero) * 1e-9
+
+
+def _others(trace: Trace, at: float | None) -> list[tuple[Trace, float | None]]:
+    """The other processes that had begun then, with that time in their own."""
+    found: list[tuple[Trace, float | None]] = []
+    for other in trace.others:
+        its = None if at is None else at - _offset(trace, other)
+        if its is None or its > other.duration:
+            found.append((other, None))
+        elif its >= 0:
+            found.append((other, its))
+    return found
+
+
+def _show_last_events(
+    trace: Trace,
+    at: float | None,
+    others: list[tuple[Trace, float | None]],
+    events: int,
+) -> None:
     rows = []
-    for record in last:
-        event = trace.event(record)
-        _, _, words = str(event).partition(f" {event.kind}")
-        rows.append([f"{event.at:.6f}", event.kind, words.strip()])
-    print_table("last events", ["at, s", "event", "what"], rows)
+    for part, its_at in [(trace, at), *others] if events else []:
+        offset = _offset(trace, part)
+        for record in _until(part, its_at).last_records(events):
+            event = part.event(record)
+            _, _, words = str(event).partition(f" {event.kind}")
+            when = offset + event.at
+            rows.append((when, _name_of(part), event.kind, words.strip()))
+    rows.sort(key=lambda row: row[0])
+    table = []
+    for when, name, kind, words in rows[-events:]:
+        table.append([f"{when:.6f}", *([name] if others else []), kind, words])
+    names = ["at, s", *(["process"] if others else []), "event", "what"]
+    print_table("last events", names, table)
 
 
 def _show_loops(process: Process) -> None:

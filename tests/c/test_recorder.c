@@ -314,7 +314,7 @@ a_forked_child_has_no_recorder(void)
         CHECK_INT(qi_recorder_stop(c, handle, 0, &stats), QI_E_INVALID);
         struct qi_recorder_options options = {.path = file_path};
         CHECK_INT(qi_recorder_start(c, &options, &handle), QI_E_FORKED);
-        CHECK_INT(qi_client_save_trace(c, file_path, 0), QI_E_FORKED);
+        CHECK_INT(qi_client_save_trace(c, file_path, 0, NULL), QI_E_FORKED);
         qi_recorders_note(c, 0, QI_MSG_STALL, "\x80", 1);
         qi_client_close(c, 0, 0);
         _exit(0);
@@ -509,7 +509,7 @@ what_cannot_be_is_refused(void)
     (void)stop(c, handle);
     CHECK_INT(stat(file_path, &after), 0);
     CHECK_INT(after.st_ino, before.st_ino);
-    CHECK_INT(qi_client_save_trace(c, directory, 0), QI_E_OS);
+    CHECK_INT(qi_client_save_trace(c, directory, 0, NULL), QI_E_OS);
     qi_client_close(c, 1000, 0);
 }
 

@@ -485,7 +485,7 @@ a_segment_becomes_a_recording(void)
         }
     }
     CHECK_INT(qi_client_dump(c, other_path), QI_OK);
-    CHECK_INT(qi_client_save_trace(c, file_path, 90), QI_OK);
+    CHECK_INT(qi_client_save_trace(c, file_path, 90, NULL), QI_OK);
     CHECK_INT(qi_trace_open(file_path, &t), QI_TRACE_READ_OK);
     CHECK(qi_trace_is_complete(&t));
     CHECK_INT(t.chunks[0].first, 90);

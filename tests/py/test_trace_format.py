@@ -80,6 +80,7 @@ def test_recordings_of_released_versions_are_read(name):
         "host": "box",
         "redacted": True,
         "writer": "application",
+        "trace_id": "",
     }
     assert [chunk[:6] for chunk in reader.chunks] == [
         (0, -5000, 34000, 0, 40, 0),
