@@ -503,7 +503,7 @@ class _Slot:
     def start(self, loop: Any, args: tuple[Any, ...]) -> Any:
         """Starts an invocation as the options say; returns its task."""
         group = self._group_of(args)
-        observer, record, task = _probe.active, None, None
+        observer, calling, task = _probe.active, None, None
         try:
             if group.tasks and _is_abandoned(group.tasks[0]):  # of an earlier loop
                 group.forget_abandoned()
@@ -518,13 +518,13 @@ class _Slot:
             else:
                 coro = self._call(args)
             if observer is not None:
-                record = observer.slot_calling(self, self.receiver_of(args))
+                calling = observer.slot_calling(self, self.receiver_of(args))
             task = self._run(coro)
         except BaseException as exc:
             return self.failed(loop, args, exc)
         finally:
-            if observer is not None and record is not None:
-                observer.slot_called(record, loop, task, args)
+            if observer is not None and calling is not None:
+                observer.slot_called(calling, loop, task, args)
         done = getattr(task, "done", None)
         if done is not None and done():
             self.ended_at_once(task)
@@ -579,6 +579,11 @@ class _Slot:
         """The class of an argument that wants an answer within the emission, or ""."""
         observer = _probe.active
         return "" if observer is None else observer.answer_to(args)
+
+    def signal_to(self, receiver: Any) -> str:
+        """Name of the signal whose emission is calling, or "" if it is not known."""
+        observer = _probe.active
+        return "" if observer is None else observer.signal_to(receiver)
 
     # --- groups
 

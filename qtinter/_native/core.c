@@ -176,6 +176,7 @@ intern_strings(qi_state *st)
         {&st->str_report_later, "report_later"},
         {&st->str_run, "_run"},
         {&st->str_run_once, "_run_once"},
+        {&st->str_signal_to, "signal_to"},
         {&st->str_scheduled, "_scheduled"},
         {&st->str_select, "select"},
         {&st->str_selector, "_selector"},

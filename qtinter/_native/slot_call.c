@@ -184,9 +184,9 @@ receiver_of(SlotCallObject *self, PyObject *args)
 }
 
 /* Before an invocation: tells the inspection.  What it is counted in, or None; NULL with
-   an exception.  ret_answer: see qi_slot_record_called(), owned. */
+   an exception.  What is said of the emission is owned by the caller in any case. */
 static PyObject *
-observing(SlotCallObject *self, PyObject *args, PyObject **ret_answer)
+observing(SlotCallObject *self, PyObject *args, struct qi_emission *ret_emission)
 {
     PyObject *receiver = receiver_of(self, args);
 
@@ -206,13 +206,18 @@ observing(SlotCallObject *self, PyObject *args, PyObject **ret_answer)
         }
     }
     PyObject *record = Py_NewRef(self->record);
+    qi_state *st = self->st;
     if (!are_plain(args, receiver != NULL)) {
-        *ret_answer =
-            PyObject_CallMethodObjArgs(self->slot, self->st->str_answer_to, args, NULL);
-        if (*ret_answer == NULL) {
-            Py_DECREF(record);
-            return NULL;
-        }
+        ret_emission->answer =
+            PyObject_CallMethodObjArgs(self->slot, st->str_answer_to, args, NULL);
+    }
+    if (!PyErr_Occurred() && qi_slot_record_wants_signal(record)) {
+        ret_emission->signal = PyObject_CallMethodObjArgs(
+            self->slot, st->str_signal_to, receiver == NULL ? Py_None : receiver, NULL);
+    }
+    if (PyErr_Occurred()) {
+        Py_DECREF(record);
+        return NULL;
     }
     qi_slot_record_calling(record);
     return record;
@@ -222,11 +227,12 @@ observing(SlotCallObject *self, PyObject *args, PyObject **ret_answer)
    one that comes of this is reported as the slot's. */
 static void
 observed(SlotCallObject *self, PyObject *record, PyObject *loop, PyObject *args,
-         PyObject *task, PyObject *answer)
+         PyObject *task, const struct qi_emission *emission)
 {
     PyObject *exc = qi_take_exception();
 
-    if (qi_slot_record_called(record, loop, task == NULL ? Py_None : task, answer) < 0) {
+    if (qi_slot_record_called(record, loop, task == NULL ? Py_None : task, emission)
+        < 0) {
         PyObject *r = fail(self, loop, args);
         Py_XDECREF(r);
     }
@@ -239,18 +245,19 @@ observed(SlotCallObject *self, PyObject *record, PyObject *loop, PyObject *args,
 static PyObject *
 start_observed(SlotCallObject *self, PyObject *loop, PyObject *args, PyObject *coro)
 {
-    PyObject *answer = NULL;
-    PyObject *record = observing(self, args, &answer);
+    struct qi_emission emission = {NULL, NULL};
+    PyObject *record = observing(self, args, &emission);
     PyObject *task = NULL;
 
     if (record != NULL) {
         task = qi_loop_start_task((LoopObject *)loop, coro, NULL, NULL);
         if (record != Py_None) {
-            observed(self, record, loop, args, task, answer);
+            observed(self, record, loop, args, task, &emission);
         }
         Py_DECREF(record);
     }
-    Py_XDECREF(answer);
+    Py_XDECREF(emission.answer);
+    Py_XDECREF(emission.signal);
     return task;
 }
 

@@ -212,7 +212,24 @@ task_id(struct qi_probe *p, const qi_state *st, PyObject *loop, PyObject *task)
 }
 
 int
-qi_slot_record_called(PyObject *record, PyObject *loop, PyObject *task, PyObject *answer)
+qi_slot_record_wants_signal(PyObject *record)
+{
+    struct qi_probe *p = probe_of((SlotRecordObject *)record);
+
+    return p != NULL && p->level >= 3;
+}
+
+static uint32_t
+text_id(struct qi_probe *p, PyObject *text)
+{
+    return text != NULL && PyUnicode_Check(text) && PyUnicode_GET_LENGTH(text) > 0
+               ? qi_name_text(p, text)
+               : 0;
+}
+
+int
+qi_slot_record_called(PyObject *record, PyObject *loop, PyObject *task,
+                      const struct qi_emission *emission)
 {
     SlotRecordObject *self = (SlotRecordObject *)record;
     const qi_state *st = self->st;
@@ -251,13 +268,14 @@ qi_slot_record_called(PyObject *record, PyObject *loop, PyObject *task, PyObject
     self->live += !done;
     uint32_t most = self->live > 0 ? self->live : 1;
     self->overlap = self->overlap > most ? self->overlap : most;
-    qi_probe_note(p, now, QI_EV_SLOT_CALLED, number, 0, id, self->id);
+    qi_probe_note(p, now, QI_EV_SLOT_CALLED, number, text_id(p, emission->signal), id,
+                  self->id);
     if (done) {
         qi_probe_note(p, now, QI_EV_SLOT_ENDED, number, (uint32_t)state, id, self->id);
     }
-    else if (answer != NULL && PyUnicode_Check(answer) && PyUnicode_GET_LENGTH(answer)) {
-        uint32_t text = qi_name_text(p, answer);
-        QI_PUT(qi_row_begin(p->client, self->row)->row.slot.answer, text);
+    uint32_t answer = done ? 0 : text_id(p, emission->answer);
+    if (answer != 0) {
+        QI_PUT(qi_row_begin(p->client, self->row)->row.slot.answer, answer);
         qi_row_end(p->client, self->row);
     }
     show(p, self, now);
@@ -276,10 +294,12 @@ slot_record_calling(SlotRecordObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 slot_record_called(SlotRecordObject *self, PyObject *args)
 {
-    PyObject *loop, *task, *answer;
+    PyObject *loop, *task;
+    struct qi_emission emission;
 
-    if (!PyArg_ParseTuple(args, "OOO:called", &loop, &task, &answer)
-        || qi_slot_record_called((PyObject *)self, loop, task, answer) < 0) {
+    if (!PyArg_ParseTuple(args, "OOOO:called", &loop, &task, &emission.answer,
+                          &emission.signal)
+        || qi_slot_record_called((PyObject *)self, loop, task, &emission) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -397,7 +417,7 @@ static PyMethodDef slot_record_methods[] = {
      PyDoc_STR("calling($self, /)\n--\n\n"
                "An emission is about to start an invocation.")},
     {"called", (PyCFunction)slot_record_called, METH_VARARGS,
-     PyDoc_STR("called($self, loop, task, answer, /)\n--\n\n"
+     PyDoc_STR("called($self, loop, task, answer, signal, /)\n--\n\n"
                "The first step of its task has run; None: there is none.")},
     {"refused", (PyCFunction)slot_record_refused, METH_VARARGS,
      PyDoc_STR("refused($self, loop, policy, /)\n--\n\n"

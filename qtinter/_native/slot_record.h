@@ -21,10 +21,18 @@ int qi_slot_record_is_of(PyObject *record, const qi_state *st, const PyObject *r
 /* An emission is about to start an invocation: it is the cause of the next task. */
 void qi_slot_record_calling(PyObject *record);
 
-/* The first step of its task has run; task: None if there is none.  answer: class of an
-   argument that wants an answer within the emission, or NULL.  0, or -1 with an exception
-   of the task's methods. */
+/* What is said of an emission besides; texts, or NULL. */
+struct qi_emission {
+    PyObject *answer; /* class of an argument that wants an answer before it is over */
+    PyObject *signal; /* its name */
+};
+
+/* Whether the signals are to be named. */
+int qi_slot_record_wants_signal(PyObject *record);
+
+/* The first step of its task has run; task: None if there is none.  0, or -1 with an
+   exception of the task's methods. */
 int qi_slot_record_called(PyObject *record, PyObject *loop, PyObject *task,
-                          PyObject *answer);
+                          const struct qi_emission *emission);
 
 #endif

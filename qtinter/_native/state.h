@@ -87,6 +87,7 @@
     X(PyObject *, str_report_later)                                                      \
     X(PyObject *, str_run)                                                               \
     X(PyObject *, str_run_once)                                                          \
+    X(PyObject *, str_signal_to)                                                         \
     X(PyObject *, str_scheduled)                                                         \
     X(PyObject *, str_select)                                                            \
     X(PyObject *, str_selector)                                                          \

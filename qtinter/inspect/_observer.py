@@ -237,23 +237,35 @@ class Observer:
             self._use_no_more(record.receiver)
 
     @_harmless
-    def slot_calling(self, slot: Any, receiver: Any) -> _core.SlotRecord | None:
+    def slot_calling(self, slot: Any, receiver: Any) -> Any:
         """An emission is about to start an invocation: the cause of its task.
 
         This and :meth:`slot_called` are for slots with options; without, slot_call.c
         uses the record itself.
+
+        :returns: what :meth:`slot_called` is to be given, or None
         """
-        record: _core.SlotRecord | None = self.slot_made(slot, receiver)
-        if record is not None:
-            record.calling()
-        return record
+        record = self.slot_made(slot, receiver)
+        if record is None:
+            return None
+        signal = self.signal_to(receiver) if _core.inspect_level() >= 3 else ""
+        record.calling()
+        return record, signal
 
     @_harmless
     def slot_called(
-        self, record: _core.SlotRecord, loop: Any, task: Any, args: tuple[Any, ...]
+        self, calling: Any, loop: Any, task: Any, args: tuple[Any, ...]
     ) -> None:
         """The invocation has a task, whose first step has run; None: it has none."""
-        record.called(loop, task, _lints.class_that_wants_answer(args))
+        record, signal = calling
+        record.called(loop, task, _lints.class_that_wants_answer(args), signal)
+
+    @_harmless
+    def signal_to(self, receiver: Any) -> str:
+        """Name of the signal whose emission is calling a slot; "" if it is not known."""
+        from ._emissions import signal_of_call
+
+        return signal_of_call(receiver)
 
     @_harmless
     def answer_to(self, args: tuple[Any, ...]) -> str:
