@@ -123,6 +123,9 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = option(config, "qtrace")
     if mode not in MODES:
         raise pytest.UsageError(f"qtrace={mode}: choose one of {', '.join(MODES)}")
+    keep = str(option(config, "qtrace_keep"))
+    if not keep.isdecimal() or int(keep) == 0:
+        raise pytest.UsageError(f"qtrace-keep={keep}: write a number, 1 or more")
     config.pluginmanager.register(Entry(config), "qtinter-entry")
 
 

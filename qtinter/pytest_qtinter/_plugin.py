@@ -34,6 +34,7 @@ FORMATS = ("qtrace", "perfetto", "html", "chrome", "jsonl", "csv")
 SEVERITIES = ("E", "W", "none")
 _RECORD_BYTES = 32
 _STACK_LINES = 12
+_LEVEL_OF_EVENTS = 2  # below it nothing is known that could be judged
 CHILDREN = "children"  # of the folder for segments
 _CLEAN = ("tasks", "slots", "waits", "timers", "exceptions", "ignore", "allow_gaps")
 
@@ -71,8 +72,14 @@ class Settings:
         self.budget_given = config.getoption("qtrace_budget") is not None
         baseline = option(config, "qtrace_baseline")
         self.baseline = os.path.join(str(config.rootpath), baseline) if baseline else ""
+        if self.baseline and not os.path.isdir(self.baseline):
+            raise ValueError(f"qtrace-baseline={baseline}: there is no such folder")
         self.limits: List[Any] = []
         limits = option(config, "qtrace_compare_fail")
+        if config.getoption("qtrace_compare_fail") and not baseline:
+            raise ValueError(
+                "qtrace-compare-fail: compare with what? Add --qtrace-baseline=DIR"
+            )
         if limits:
             from . import _checks
 
@@ -306,10 +313,13 @@ class Plugin:
         self.test = None
         if self.entry.trouble:
             return
-        wanted = test.mode != "off" or "looptrace" in getattr(item, "fixturenames", ())
-        if wanted and self._enable(test):
+        asks = "looptrace" in getattr(item, "fixturenames", ())
+        demanded = (marks or self._demands) and self._is_demanded(test)
+        if asks or demanded:
+            test.level = max(test.level, _LEVEL_OF_EVENTS)
+        if (test.mode != "off" or asks) and self._enable(test):
             self.test = test
-            if marks or self._demands:
+            if demanded:
                 self._demand(test)
             _mark("test setup")
             if self.settings.timeout_dump:
@@ -370,16 +380,18 @@ class Plugin:
 
     # --- demands
 
-    def _demand(self, test: Test) -> None:
-        """Has the test checked at its end, if something is demanded of it."""
+    def _is_demanded(self, test: Test) -> bool:
+        """Whether something is demanded of the test."""
         settings = self.settings
-        if not (
+        return bool(
             test.budget
             or test.clean is not None
             or test.fail != "none"
             or (settings.baseline and settings.limits)
-        ):
-            return
+        )
+
+    def _demand(self, test: Test) -> None:
+        """Has the test checked at its end."""
         test.is_checked = True
         if self._checker is None:
             self._checker = Checker(self)

@@ -177,8 +177,10 @@ def test_options_that_cannot_be_understood(suite):
         ("--qtrace-level=9", "qtrace-level=9: write 1, 2, 3 or 4"),
         ("--qtrace-ring=huge", "qtrace-ring=huge: write a size such as 8MiB"),
         ("--qtrace-budget=fast<5ms", "there is no figure 'fast'"),
-        ("--qtrace-compare-fail=p99_step:20", "p99_step:20"),
         ("--qtrace-format=svg", "there are qtrace, perfetto, html, chrome"),
+        ("--qtrace-keep=all", "qtrace-keep=all: write a number, 1 or more"),
+        ("--qtrace-baseline=gone", "qtrace-baseline=gone: there is no such folder"),
+        ("--qtrace-compare-fail=max_step:+9%", "Add --qtrace-baseline=DIR"),
     ):
         assert message in suite.run(option), option
     suite.tests("@pytest.mark.loop_budget(fast=1)\ndef test_it(saving):\n    pass\n")
@@ -632,6 +634,8 @@ def test_it(window, qtinter_loop):
     figures = json.loads(path.read_text())
     path.write_text(json.dumps(dict(figures, max_step=0.01)))
     assert "1 passed" in suite.run(*options)
+    output = suite.run(options[0], "--qtrace-compare-fail=p99_step:20")
+    assert "'p99_step:20' is no limit" in output
     output = suite.run(*options, env={"SLOW": "1"})
     assert "1 failed" in output
     assert re.search(

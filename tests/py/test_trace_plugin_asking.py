@@ -120,6 +120,35 @@ def test_marks(suite):
     assert "max_step 0" not in output, "a test that failed is not judged"
 
 
+def test_what_is_judged_is_recorded(suite):
+    """Also at level 1, which has no events: a demand that is never met is none."""
+    suite.tests(
+        """
+import time
+
+@pytest.mark.loop_budget(max_step="50ms")
+def test_budget(window, qtinter_loop):
+    block(qtinter_loop)
+
+@pytest.mark.qtrace_fail("W")
+def test_finding(window, qtinter_loop):
+    block(qtinter_loop)
+
+def test_asks(window, qtinter_loop, looptrace):
+    block(qtinter_loop)
+    assert looptrace.max_step.duration < 0.05
+
+def block(loop):
+    async def blocks():
+        time.sleep(0.15)
+    loop.create_task(blocks())
+    QtCore.QCoreApplication.processEvents()
+"""
+    )
+    output = suite.run("--qtrace-level=1")
+    assert "3 failed" in output, output
+
+
 def test_the_command_line_is_stronger_than_marks_than_ini(suite):
     suite.tests(
         """
