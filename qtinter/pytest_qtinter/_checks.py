@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from typing import Any, Callable, Dict, Iterable, List
@@ -194,6 +195,13 @@ def _most_of(names: Iterable[str]) -> str:
 
 
 # --- comparisons ---------------------------------------------------------------------
+
+
+def baseline_of(session: str, name: str) -> str:
+    """The folder of a test in an earlier session, whichever worker of xdist ran it."""
+    path = os.path.join(session, name)
+    workers = sorted(glob.glob(glob.escape(path) + "-gw[0-9]*"))
+    return path if os.path.isdir(path) or not workers else workers[0]
 
 
 def check_changes(

@@ -416,8 +416,9 @@ class Plugin:
             if settings.baseline and settings.limits:
                 from ._folders import slug
 
-                name = slug(test.item.nodeid)
-                baseline = os.path.join(settings.baseline, name)
+                baseline = _checks.baseline_of(
+                    settings.baseline, slug(test.item.nodeid)
+                )
                 _checks.check_changes(trace, baseline, settings.limits, where)
             if test.clean is not None:
                 clean = dict(test.clean)
@@ -551,6 +552,11 @@ class Plugin:
         from . import _kept
 
         try:
+            # First what takes no time: a time limit may end the process meanwhile.
+            stack = self._stack_text()
+            if stack:
+                with open(os.path.join(folder, "stack.txt"), "w") as file:
+                    file.write(stack)
             trace = self.trace(test)
             if trace is not None:
                 path = self.save(test, trace, os.path.join(folder, "trace"))
@@ -563,10 +569,6 @@ class Plugin:
             test.problems += _kept.write_children(
                 self._children, folder, self.entry.session().trace_id
             )
-            stack = self._stack_text()
-            if stack:
-                with open(os.path.join(folder, "stack.txt"), "w") as file:
-                    file.write(stack)
         except (OSError, ValueError) as exc:
             test.problems.append(f"the trace could not be written: {exc}")
 
@@ -641,6 +643,8 @@ class Plugin:
 
     def _keep_now(self, test: Test) -> None:
         """[thread of the timer]"""
+        if self._stack is not None and not self._stack_text():
+            faulthandler.dump_traceback(self._stack)
         self._keep(test)
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:

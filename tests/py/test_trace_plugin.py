@@ -407,6 +407,9 @@ def test_hangs(hanging):
     folder = suite.kept()["test_it.py-test_hangs"]
     assert open_kept(folder).slots("on_hang").one().state == "waiting"
     assert "on_hang" in (folder / "await.txt").read_text("utf-8")
+    stack = (folder / "stack.txt").read_text("utf-8")
+    assert "in test_hangs" in stack
+    assert "in wait" in stack
 
 
 def test_ctrl_c(suite):
@@ -636,6 +639,8 @@ def test_it(window, qtinter_loop):
     assert "1 passed" in suite.run(*options)
     output = suite.run(options[0], "--qtrace-compare-fail=p99_step:20")
     assert "'p99_step:20' is no limit" in output
+    # Made with xdist, too: a worker's folders have its name.
+    path.parent.rename(path.parent.with_name("test_it.py-test_it-gw3"))
     output = suite.run(*options, env={"SLOW": "1"})
     assert "1 failed" in output
     assert re.search(
