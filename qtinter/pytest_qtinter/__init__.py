@@ -81,8 +81,9 @@ def pytest_addoption(
     group = parser.getgroup("qtrace", "recordings of event loops (qtinter)")
     for name, (default, text) in _OPTIONS.items():
         ini = name.replace("-", "_")
-        group.addoption(f"--{name}", dest=ini, default=None, help=text)
         told = text.replace("%%", "%")
+        text += f" (default: {default})" if default else ""
+        group.addoption(f"--{name}", dest=ini, default=None, help=text)
         parser.addini(ini, f"--{name}: {told}", default=default)
     group.addoption(
         "--qtrace-ignore", dest="qtrace_ignore", action="append", default=None,
