@@ -65,13 +65,7 @@ def open(  # noqa: A001 - as builtins.open
     """
     if not os.path.isdir(path):
         return Trace(open_source(path), allow_gaps=allow_gaps)
-    found: list[str] = []
-    for ending in ("*.qtrace", "*.qiseg"):
-        pattern = os.path.join(glob.escape(os.fspath(path)), ending)
-        found += sorted(glob.glob(pattern))
-    if not found:
-        raise ValueError(f"there is no .qtrace and no .qiseg file in {path}")
-    found.sort(key=lambda name: not os.path.basename(name).startswith("trace."))
+    found = files_in(path)
     first = Trace(open_source(found[0]), allow_gaps=allow_gaps)
     own = first.info.get("trace_id", "")
     for name in found[1:]:
@@ -88,6 +82,21 @@ def open(  # noqa: A001 - as builtins.open
                 f"{its or 'none'}, not {own or 'none'}"
             )
     return first
+
+
+def files_in(folder: str | os.PathLike[str]) -> list[str]:
+    """The traces of one test; the one called ``trace`` comes first.
+
+    :raises ValueError: there is none.
+    """
+    found: list[str] = []
+    for ending in ("*.qtrace", "*.qiseg"):
+        pattern = os.path.join(glob.escape(os.fspath(folder)), ending)
+        found += sorted(glob.glob(pattern))
+    if not found:
+        raise ValueError(f"there is no .qtrace and no .qiseg file in {folder}")
+    found.sort(key=lambda name: not os.path.basename(name).startswith("trace."))
+    return found
 
 
 class Trace:

@@ -590,6 +590,7 @@ def test_a_recording(tmp_path, monkeypatch):
 
     class Recording:
         duration = 20.0
+        others = ()
 
         def snapshot(self, at=None):
             asked.append(at)

@@ -16,6 +16,30 @@ if TYPE_CHECKING:
 _SEGMENT = b"QTINSEG1"
 
 
+def open_files(path: str, at: float | None = None) -> list[Application]:
+    """Open a file as :func:`open_file` does, or all in the folder of a test.
+
+    :returns: an application for each, that of the test first.
+    """
+    if not os.path.isdir(path):
+        return [open_file(path, at)]
+    from ... import trace as traces
+    from ...trace._trace import files_in
+
+    whole = traces.open(path, allow_gaps=True)
+    first, *others = files_in(path)
+    found = [open_file(first, at)]
+    if whole.problems:
+        found[0].problem = "; ".join(whole.problems[:3])
+    for name, other in zip(others, whole.others):
+        its = None if at is None else at - (other.zero - whole.zero) * 1e-9
+        if its is None or its >= other.duration:
+            found.append(open_file(name))
+        elif its >= 0:  # it had begun
+            found.append(open_file(name, its))
+    return found
+
+
 def open_file(path: str, at: float | None = None) -> Application:
     """Open a segment or a recording; its events are read by :meth:`Application.work`.
 

@@ -18,7 +18,7 @@ from .columns import LINT, STALL, TABLES, process_title
 from .describe import tooltip
 from .details import Details
 from .export import export
-from .files import open_file
+from .files import open_file, open_files
 from .live import Live
 from .pages import Page, TablePage, TreePage, icons
 from .qt import Qt, QtCore, QtWidgets, Signal
@@ -274,13 +274,15 @@ class Window(QtWidgets.QMainWindow):
         super().closeEvent(event)
 
     def open(self, path: str, at: float | None = None) -> Application:
-        """Opens a recording or a segment, and shows it.
+        """Opens a recording or a segment, and shows it; all in the folder of a test.
 
         :raises OSError: it cannot be opened.
         :raises ValueError: it is neither, or is damaged.
         """
-        application = open_file(path, at)
+        application, *others = open_files(path, at)
         self.add_application(application, show=True)
+        for other in others:
+            self.add_application(other)
         if not any(application.source.of_kind(TASK)):
             self.actions_.ended.setChecked(True)  # all that it tells of is over
         return application

@@ -35,6 +35,15 @@ def open_file(path: str, at: float | None = None) -> FileSource:
         stalls_of(recording),
         lints_of(recording),
     )
+    for other in recording.others:
+        source.add(
+            other.snapshot(),
+            other.snapshot,
+            (other.zero - recording.zero) * 1e-9,
+            float(other.duration),
+            stalls_of(other),
+            lints_of(other),
+        )
     if at is not None:
         source.go_to(at)
     return source

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .. import wire
 from ..errors import InspectError
@@ -101,17 +101,33 @@ class FileSource(Source):
         lints: Sequence[dict[str, Any]] = (),
     ) -> None:
         super().__init__()
-        self.stalls = stalls
-        self._lints = lints
+        self.stalls: list[tuple[int, dict[str, Any]]] = []  # of which pid
         self.path = path
         self.at = length
         self.length = length
         self._snapshots = snapshots
+        self._parts: list[_Part] = []
         self.pid = int(process.info["pid"])
         self.connection = os.path.basename(path)
         self.is_connected = True
         self.followed = self.pid
-        self._show(process)
+        self.add(process, snapshots, 0.0, length, stalls, lints)
+
+    def add(
+        self,
+        process: Process,
+        snapshots: Callable[[float], Process] | None,
+        offset: float,
+        length: float,
+        stalls: Sequence[dict[str, Any]],
+        lints: Sequence[dict[str, Any]],
+    ) -> None:
+        """Another process of the same test; its times begin at the offset."""
+        pid = int(process.info["pid"])
+        part = _Part(pid, snapshots, offset, length, lints)
+        self._parts.append(part)
+        self.stalls += [(pid, fields) for fields in stalls]
+        self._show(part, process)
 
     @property
     def has_times(self) -> bool:
@@ -123,15 +139,28 @@ class FileSource(Source):
         if self._snapshots is None:
             return
         self.at = max(0.0, min(self.length, at))
-        self._show(self._snapshots(self.at))
-        self._tell(Change("snapshot", self.pid, {}))
+        for part in self._parts:
+            if part.snapshots is not None:
+                its = max(0.0, min(part.length, self.at - part.offset))
+                self._show(part, part.snapshots(its))
+                self._tell(Change("snapshot", part.pid, {}))
 
-    def _show(self, process: Process) -> None:
+    def _show(self, part: _Part, process: Process) -> None:
         now = process.now()
-        for lint in self._lints:
+        for lint in part.lints:
             if lint["since"] <= now:
                 process.lints[lint["id"], lint["ref"]] = lint
-        self.processes[self.pid] = process
+        self.processes[part.pid] = process
+
+
+class _Part(NamedTuple):
+    """One process of a file."""
+
+    pid: int
+    snapshots: Callable[[float], Process] | None
+    offset: float
+    length: float
+    lints: Sequence[dict[str, Any]]
 
 
 class LiveSource(Source):

@@ -69,8 +69,8 @@ class Viewer:
         self.changes = 0  # grows when what is shown may have changed
         source.listen(self._on_change)
         if isinstance(source, FileSource):
-            for fields in source.stalls:
-                self.stalls.add_fields(source.pid, fields).what = fields["where"]
+            for pid, fields in source.stalls:
+                self.stalls.add_fields(pid, fields).what = fields["where"]
         self._show_followed()
 
     # --- the application
