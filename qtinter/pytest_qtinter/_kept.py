@@ -9,7 +9,7 @@ from typing import List, Optional, Tuple
 
 from qtinter import _core
 from qtinter.inspect.segment import running_owner, segments
-from qtinter.trace import Trace, _diff
+from qtinter.trace import Trace, _diff, _text
 from qtinter.trace import open as open_trace
 from qtinter.trace.export import FORMATS, export
 
@@ -74,9 +74,12 @@ def remove_children(staging: str) -> None:
         pass  # it is not empty
 
 
-def texts_of(trace: Trace) -> Tuple[str, str]:
-    """A summary, and which pending task waits for what."""
-    return trace.text(), str(trace.await_graph())
+def texts_of(trace: Trace, less: int = 0) -> Tuple[str, str]:
+    """A summary, and which pending task waits for what.
+
+    :param less: how many lines of the summary others need.
+    """
+    return _text.summary(trace, _text.LINES - less), str(trace.await_graph())
 
 
 def write_texts(trace: Trace, folder: str, texts: Tuple[str, str]) -> None:

@@ -478,14 +478,15 @@ class Plugin:
         from ._kept import TITLE, texts_of
 
         lines = [self.folder_of(test)]
+        stack = self._stack_lines()
         trace = self.trace(test)
         if trace is None:
             lines.append("inspection was switched off while the test ran")
         else:
             texts = texts_of(trace)
             test.texts = test.texts or texts
-            lines.append(texts[0])
-        lines += self._stack_lines()
+            lines.append(texts_of(trace, len(stack))[0] if stack else texts[0])
+        lines += stack
         report.sections.append((TITLE, "\n".join(filter(None, lines))))
 
     def _stack_lines(self) -> List[str]:

@@ -10,15 +10,15 @@ from ._query import Item, seconds_text
 if TYPE_CHECKING:
     from ._trace import Trace
 
-LINES = 40
+LINES = 39  # and a path before them
 _EVENTS = 10
 _FRAME = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+),? in (?P<name>\S+)')
 
 
-def summary(trace: Trace) -> str:
-    """At most LINES lines: figures, longest step, what pends, findings, last events."""
+def summary(trace: Trace, most: int = LINES) -> str:
+    """So many lines: figures, longest step, what pends, findings, last events."""
     lines = _figures(trace)
-    room = LINES - len(lines) - _EVENTS - 1
+    room = max(most - len(lines) - _EVENTS - 1, 4)
     lints = [str(lint) for lint in trace.all_lints()]
     pending = [str(item) for item in pending_items(trace)]
     lint_room = min(len(lints), max(room // 2, room - len(pending) - 2))
@@ -26,7 +26,7 @@ def summary(trace: Trace) -> str:
     room -= lint_room + 1 if lints else 0
     lines += _part("pending", pending, max(room - 1, 1))
     lines += _last_events(trace)
-    return "\n".join(line[:160] for line in lines[:LINES])
+    return "\n".join(line[:160] for line in lines[:most])
 
 
 def _part(title: str, items: list[str], room: int) -> list[str]:

@@ -120,6 +120,45 @@ def test_marks(suite):
     assert "max_step 0" not in output, "a test that failed is not judged"
 
 
+@pytest.mark.parametrize("limit", [None, 10])
+def test_a_report_has_forty_lines_at_most(suite, limit):
+    """However much there is to tell; a stack is among them."""
+    if limit:
+        needs("pytest_timeout")
+    suite.tests(
+        """
+import time
+
+def test_it(window, qtinter_loop):
+    blocked = []
+    async def blocks():
+        time.sleep(0.11)
+        blocked.append(1)
+        await asyncio.sleep(3600)
+    for _ in range(100):
+        qtinter_loop.create_task(asyncio.sleep(3600))
+    for _ in range(10):
+        qtinter_loop.create_task(blocks())
+    while len(blocked) < 10:
+        QtCore.QCoreApplication.processEvents()
+    time.sleep(60 if LIMIT else 0)
+    assert False
+""".replace("LIMIT", str(limit))
+    )
+    options = [f"--timeout={limit}", "--qtrace-timeout-dump"] if limit else []
+    output = suite.run(*options, plugins=["timeout"] if limit else [])
+    section = re.search(
+        r"Captured loop trace -+\n(.*?)\n(?:[-=]+ |qtrace:)", output, re.DOTALL
+    )
+    lines = section.group(1).splitlines()
+    assert lines[0].endswith("test_it.py-test_it")
+    assert len(lines) <= 40, output
+    for part in ("findings:", "pending:", "last events:"):
+        assert part in lines
+    assert any("more" in line for line in lines)
+    assert ("stack when the time was up:" in lines) == bool(limit)
+
+
 def test_what_is_judged_is_recorded(suite):
     """Also at level 1, which has no events: a demand that is never met is none."""
     suite.tests(
