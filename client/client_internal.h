@@ -19,7 +19,7 @@
 #define QI_LINTS_MAX 2048
 
 /* Ended rows that stay although they are younger than a second would let them. */
-#define QI_ROWS_KEPT 4096u
+#define QI_ROWS_KEPT 16384u
 #define QI_ROWS_KEPT_MS 1000u
 
 /* File space is reserved in these steps. */

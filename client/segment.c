@@ -7,7 +7,8 @@
  * Ended rows wait in a queue so that a reader which comes by fifty times a second finds
  * their last state.  The queue is short on purpose: with the whole table as its length, a
  * program that makes 300,000 tasks a second would walk through 24 MiB and miss the cache
- * at every task.
+ * at every task.  It is not shorter because of recordings: with 4,096 rows half of 30,000
+ * short tasks had no name in one, whose recorder looks ten times a second at first.
  *
  * The file is sparse, but what is written to is reserved first: a page that the file
  * system cannot back when it is touched is a SIGBUS, which would be our fault.

@@ -101,7 +101,7 @@ static inline void qi_row_open(struct qi_slot *slot);
 static inline void qi_row_done(qi_client *client, struct qi_slot *slot);
 
 /* The entity is over: its last row stays readable for at least a second, unless more than
-   4,096 others ended since or no other slot is free; then the slot is used again.  Sets
+   16,384 others ended since or no other slot is free; then the slot is used again.  Sets
    the state. */
 void qi_row_retire(qi_client *client, uint32_t index, unsigned state);
 

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import qtinter
+import qtinter.trace
 from qtinter import _core, inspect
 from qtinter.inspect import _tables
 
@@ -298,6 +299,29 @@ def test_tasks_that_ended_are_in_it_as_they_ended(off, tmp_path):
     (row,) = [r for r in contents.ended if contents.entries.get(r[4]) == "failed"]
     columns = [name for name, _ in _tables.ENTITIES[1][1]]
     assert contents.entries[row[4 + columns.index("exception")]] == "RuntimeError"
+
+
+def test_short_tasks_have_names_in_it_however_many_they_are(off, tmp_path):
+    """A row stays long enough for the recorder, which looks ten times a second."""
+    path = tmp_path / "a.qtrace"
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with inspect.record(path):
+            for _ in range(100):
+                future = loop.create_future()
+                tasks = [create_named(wait_for(future), "short") for _ in range(100)]
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                future.set_result(None)
+                await asyncio.gather(*tasks)
+
+    async def wait_for(future):
+        await future
+
+    run(main())
+    tasks = qtinter.trace.open(path).tasks("short")
+    assert len(tasks) == 10_000
 
 
 def test_a_recording_at_once(off, tmp_path):
