@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from typing import Any
 
 from .. import _core
 from .model import TASK, Process
 
+_MAGIC = b"QTINSEG1"
 SOCKET_NAME = "qtinterd.sock"  # of the daemon, in the runtime directory
 
 
@@ -21,6 +23,17 @@ def runtime_directory() -> str:
     if base:
         return os.path.join(base, "qtinter")
     return f"/tmp/qtinter-{os.getuid()}"
+
+
+def is_segment(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as a segment does; nobody waits for a FIFO.
+
+    :raises OSError: there is none, or it cannot be opened.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def read_snapshot(path: str | os.PathLike[str]) -> Process:

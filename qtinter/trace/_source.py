@@ -13,7 +13,6 @@ import dataclasses
 import itertools
 import os
 import shutil
-import stat
 import struct
 import time
 from typing import Any, Iterable, Iterator, List, Tuple
@@ -347,8 +346,6 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     :raises OSError: the file cannot be opened.
     :raises ValueError: it is neither a trace nor a segment, or is damaged.
     """
-    magic = b""
-    if stat.S_ISREG(os.stat(path).st_mode):  # a FIFO would make us wait
-        with open(path, "rb") as file:
-            magic = file.read(8)
-    return SegmentSource(path) if magic == b"QTINSEG1" else TraceSource(path)
+    from ..inspect.segment import is_segment
+
+    return SegmentSource(path) if is_segment(path) else TraceSource(path)

@@ -188,12 +188,25 @@ def test_a_chunk_of_notes_alone_is_nobodys(path):
 # --- what is no file -----------------------------------------------------------------
 
 
-def test_what_is_no_file_makes_nobody_wait(tmp_path):
+@pytest.fixture
+def views():
+    """What opens a file in the terminal, and in the window."""
+    if sys.version_info < (3, 9):
+        return []
+    pytest.importorskip("rich", reason="the terminal view needs rich")
+    from qtinter.inspect.gui import files as in_window
+    from qtinter.inspect.tui import files as in_terminal
+
+    return [in_terminal.open_file, in_window.open_file]
+
+
+def test_what_is_no_file_makes_nobody_wait(tmp_path, views):
     fifo = tmp_path / "fifo.qtrace"
     os.mkfifo(fifo)
     for name in (fifo, pathlib.Path("/dev/zero"), pathlib.Path("/dev/null")):
-        with pytest.raises(ValueError, match=f"{name}: not a qtinter recording"):
-            trace.open(name)
+        for opens in (trace.open, *views):
+            with pytest.raises(ValueError, match=f"{name}: not a qtinter recording"):
+                opens(str(name))
     (tmp_path / "empty.qtrace").touch()
     with pytest.raises(ValueError, match=r"empty\.qtrace: not a qtinter recording"):
         trace.open(tmp_path / "empty.qtrace")
@@ -207,11 +220,13 @@ def test_what_is_no_file_makes_nobody_wait(tmp_path):
         trace.open(tmp_path / "folder")
 
 
-def test_a_folder_in_which_another_process_left_nothing_that_is_whole(tmp_path):
+def test_a_folder_in_which_another_process_left_nothing_that_is_whole(tmp_path, views):
     (tmp_path / "trace.qtrace").write_bytes(forge.head() + marks_of(0, 0, 3))
     (tmp_path / "trace-p7.qtrace").write_bytes(b"")
     (tmp_path / "trace-p8.qtrace").write_bytes(forge.head() + marks_of(0, 0, 2))
     (tmp_path / "7-1.qiseg").write_bytes(b"QTINSEG1")
+    for opens in views:
+        assert opens(str(tmp_path))
     found = trace.open(tmp_path, allow_gaps=True)
     assert len(found.events("mark").all()) == 3
     assert [len(other.events("mark").all()) for other in found.others] == [2]

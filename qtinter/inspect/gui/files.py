@@ -7,13 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any, Iterator
 
 from ..recorded import lints_of, stalls_of
-from ..segment import read_snapshot
+from ..segment import is_segment, read_snapshot
 from .application import CRASH, RECORDING, SLICE, Application
 
 if TYPE_CHECKING:
     from ... import trace as traces
-
-_SEGMENT = b"QTINSEG1"
 
 
 def open_files(path: str, at: float | None = None) -> list[Application]:
@@ -48,10 +46,8 @@ def open_file(path: str, at: float | None = None) -> Application:
     :raises OSError: it cannot be opened.
     :raises ValueError: it is neither, or is damaged.
     """
-    with open(path, "rb") as file:
-        is_segment = file.read(len(_SEGMENT)) == _SEGMENT
     try:
-        return _open_segment(path) if is_segment else _open_recording(path, at)
+        return _open_segment(path) if is_segment(path) else _open_recording(path, at)
     except ValueError as exc:
         if path in str(exc):
             raise

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ... import trace
 from ..recorded import lints_of, stalls_of
-from ..segment import read_snapshot
+from ..segment import is_segment, read_snapshot
 from .source import FileSource
-
-_SEGMENT_MAGIC = b"QTINSEG1"
 
 
 def open_file(path: str, at: float | None = None) -> FileSource:
@@ -21,7 +18,7 @@ def open_file(path: str, at: float | None = None) -> FileSource:
     :raises ValueError: it is neither a recording nor a segment.
     """
     opener: Any = getattr(trace, "open", None)
-    if opener is None or _is_segment(path):
+    if opener is None or is_segment(path):
         if at is not None:
             raise ValueError(f"{path} is a segment: it shows its last state only")
         return FileSource(path, read_snapshot(path))
@@ -47,10 +44,3 @@ def open_file(path: str, at: float | None = None) -> FileSource:
     if at is not None:
         source.go_to(at)
     return source
-
-
-def _is_segment(path: str) -> bool:
-    if os.path.isdir(path):
-        return False
-    with open(path, "rb") as file:
-        return file.read(len(_SEGMENT_MAGIC)) == _SEGMENT_MAGIC
