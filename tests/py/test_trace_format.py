@@ -18,6 +18,7 @@ from qtinter.inspect import _tables
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS / "tools"))
 from trace_contents import MARK, RECORD, Contents, marks  # noqa: E402
+from trace_damage import crc32c  # noqa: E402
 
 from .driving import create_named  # noqa: E402
 
@@ -138,15 +139,6 @@ def test_what_is_no_recording_is_refused_by_name(tmp_path):
         _core.TraceReader(5)
     with pytest.raises(TypeError):
         _core.TraceReader()
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
 
 
 def with_map(data, at, value):

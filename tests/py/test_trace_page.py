@@ -275,7 +275,8 @@ def test_a_long_recording_is_shortened(open_page, monkeypatch):
     r = small()
     page = open_page(r.source())
     shown = len([record for record in r.records if record[0] >= r.records[-10][0]])
-    assert f"the last {shown} events" in text(page, "#losses")
+    left_out = len(r.records) - shown
+    assert f"the last {shown} events; {left_out} earlier" in text(page, "#losses")
     tab(page, "events")
     assert len(rows(page)) == shown
 

@@ -1,14 +1,28 @@
 """qtinter.trace._state: what C counts is what a plain model in Python counts."""
 
 import heapq
+import pathlib
 import random
+import sys
 
 import pytest
 
+import qtinter.trace
 from qtinter import _core
 from qtinter.inspect import _tables
 from qtinter.trace import Trace, _source, _state
 from qtinter.trace._state import COLUMN, KIND, TASK_STATE
+
+TESTS = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(TESTS / "tools"))
+from trace_damage import ask_everything, forged  # noqa: E402
+
+sys.path.remove(str(TESTS / "tools"))
+
+if not hasattr(_core, "TraceReader"):
+    pytest.skip("this build is without recordings", allow_module_level=True)
+
+KEPT = TESTS / "data" / "trace"
 
 TASK, SLOT, WAIT = 1, 2, 3
 T = COLUMN[TASK]
@@ -255,3 +269,36 @@ def test_rows_at_the_end_are_made_when_asked():
     assert [row.id for row in trace.process.of_kind(TASK)] == []
     rows[TASK, 1].change({T["busy"]: 5})
     assert rows[TASK, 1]["busy"] == 5
+
+
+def test_forged_contents_are_answered_or_refused(tmp_path):
+    """What no checksum tells: numbers, lengths and types that nobody wrote."""
+    data = (KEPT / "v1.0-raw.qtrace").read_bytes()
+    refused = 0
+    for seed in range(40):
+        path = tmp_path / f"{seed}.qtrace"
+        path.write_bytes(forged(data, seed))
+        trace = qtinter.trace.open(path, allow_gaps=True)
+        refused += any("checksum" not in problem for problem in trace.problems)
+        assert not any("checksum" in problem for problem in trace.problems)
+        ask_everything(trace)
+    assert 0 < refused < 40
+
+
+def test_records_that_nobody_wrote():
+    rng = random.Random(7)
+    known = _core.TraceTasks()
+    for _ in range(200):
+        known.put([rng.getrandbits(63) for _ in range(40)], rng.random() < 0.5)
+    found = _core.TracePass(known)
+    for kinds in (100, 1 << 16):
+        for _ in range(20_000):
+            number = rng.getrandbits
+            record = (number(64) - (1 << 63), rng.randrange(kinds), number(16),
+                      number(32), number(64), number(64))  # fmt: skip
+            found.feed(_source._RECORD.pack(*record), -(1 << 63), (1 << 63) - 1, {})
+    found.finish((1 << 63) - 1, -(1 << 63), (1 << 63) - 1)
+    totals = found.totals()
+    assert totals["count"] == 40_000
+    assert len(found) == len(set(found.ids()))
+    assert all(len(found.task(ident)) == 27 for ident in found.ids())

@@ -9,6 +9,7 @@ from qtinter.trace import TraceIncomplete
 from qtinter.trace.export import FORMATS, write
 
 CHUNK = 1
+HEAD = 64  # bytes of a block
 NEAR = 70  # bytes around the ends of blocks: a head has 64
 
 
@@ -22,6 +23,31 @@ def blocks(data):
         found.append((at, at + head + stored, kind))
         at += head + stored
     return found
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def forged(data, seed):
+    """A recording with some bytes of a chunk's contents changed, and good checksums.
+
+    :param data: of a recording that is not compressed.
+    """
+    chance, data = random.Random(seed), bytearray(data)
+    begin, end, _ = chance.choice([b for b in blocks(data) if b[2] == CHUNK])
+    for _ in range(chance.randrange(1, 4)):
+        at = chance.randrange(begin + HEAD, end)
+        odd = (0, 1, 127, 128, 255, 0xCF, 0xD3, data[at] ^ 1, data[at] ^ 128)
+        data[at] = chance.choice(odd)
+    struct.pack_into("<I", data, begin + 20, crc32c(data[begin + HEAD : end]))
+    struct.pack_into("<I", data, begin + 4, crc32c(data[begin + 8 : begin + HEAD]))
+    return bytes(data)
 
 
 class Whole:

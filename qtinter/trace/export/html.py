@@ -44,11 +44,11 @@ def write(
     A page holds :data:`MAX_EVENTS` events at most, the last ones; the result says how
     many were ``left_out``, and so does the page.
     """
-    first, left_out = _last_events(source, t0, t1)
-    if left_out:
+    first, count = _last_events(source, t0, t1)
+    if count > MAX_EVENTS:
         t0 = first
     page = _Page(source, t0, t1)
-    data = page.data(left_out)
+    data = page.data(count)
     for part in _skeleton():
         if part is not None:
             out.write(part)
@@ -63,12 +63,12 @@ def write(
     return {
         "events": len(page.events) // 5,
         "tracks": len(page.lanes),
-        "left_out": left_out,
+        "left_out": data["left_out"],
     }
 
 
 def _last_events(source: Source, t0: int | None, t1: int | None) -> tuple[int, int]:
-    """When the first of the last ones was, and how many there are before."""
+    """When the first of the last ones was, and how many there are in all."""
     times: deque[int] = deque(maxlen=MAX_EVENTS)
     count = 0
     for _, records in source.blocks(t0, t1):
@@ -76,7 +76,7 @@ def _last_events(source: Source, t0: int | None, t1: int | None) -> tuple[int, i
             if (t0 is None or ts >= t0) and (t1 is None or ts <= t1):
                 times.append(ts)
                 count += 1
-    return times[0] if times else 0, count - len(times)
+    return times[0] if times else 0, count
 
 
 def _skeleton() -> Iterator[bytes | None]:
@@ -134,8 +134,8 @@ class _Page:
             KIND["SENDER_DESTROYED"]: self._sender_destroyed,
         }
 
-    def data(self, left_out: int) -> dict[str, Any]:
-        """All of the page; walks through the recording."""
+    def data(self, count: int) -> dict[str, Any]:
+        """All of the page; walks through the recording, which has so many events."""
         for item in self._timeline.items():
             if isinstance(item, Count):
                 key = (item.track.kind, item.track.loop)
@@ -158,7 +158,7 @@ class _Page:
             "info": info,
             "wall": words.wall(self._zero) if source.info.get("wall0") else 0,
             "end": max(1, self._timeline.end - self._zero),
-            "left_out": left_out,
+            "left_out": max(0, count - len(self.events) // 5),
             "lost": sum(gap.count for gap in source.gaps),
             "gaps": [
                 [self._clamped(gap.t0), self._clamped(gap.t1), gap.count, gap.cause]
