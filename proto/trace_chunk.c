@@ -154,6 +154,7 @@ use_ref(struct qi_chunk *c, uint64_t ref)
 #define ID_depth 0
 #define ID_span 0
 #define ID_level 0
+#define ID_loop_time_ns 0
 
 static const struct qi_record_ids record_ids[] = {
 #define X(number, NAME, field_x, field_a, field_b, doc)                                  \

@@ -566,6 +566,9 @@ qi_begin_replaced_iteration(LoopObject *self, int block)
     }
     if (r == 0) {
         self->now = qi_loop_time(self);
+        if (QI_OBSERVED(self) && qi_loop_hooked(self, QI_HOOK_TIME)) {
+            qi_probe_time_told(self);
+        }
         r = self->now == -1.0 && PyErr_Occurred() ? -1
                                                   : queue_due_timers(self, self->now);
     }

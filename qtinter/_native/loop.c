@@ -37,7 +37,20 @@ qi_loop_time(LoopObject *self)
         PyObject_CallMethodObjArgs((PyObject *)self, self->st->str_time, NULL);
     double seconds = now == NULL ? -1.0 : PyFloat_AsDouble(now);
     Py_XDECREF(now);
+    self->told = seconds;
     return seconds;
+}
+
+int64_t
+qi_loop_deadline_ns(const LoopObject *self, double when, int64_t now)
+{
+    if (!qi_loop_hooked(self, QI_HOOK_TIME)) {
+        return qi_deadline_ns(when);
+    }
+    double left = when - self->told;
+    left = left < QI_TOLD_MAX ? left : QI_TOLD_MAX; /* also what is no number */
+    left = left > -QI_TOLD_MAX ? left : -QI_TOLD_MAX;
+    return now + (int64_t)(left * 1e9);
 }
 
 int

@@ -96,6 +96,7 @@ struct qi_loop_view {
     int64_t mark;             /* end of the callback before this one in the turn, or 0 */
     int64_t turn_began;       /* 0: no turn is on */
     int64_t turn_ended;       /* the last one, or 0 */
+    double told;              /* the loop's own time that was recorded last */
     int64_t nested_at;        /* a bare Qt loop was noticed inside a callback, or 0 */
     int64_t modal_at;         /* the innermost modal function began */
     uint64_t callbacks;       /* of the statistics when the turn began */
@@ -170,6 +171,7 @@ typedef struct loop_object {
     /* pacing, see iterate.c */
     double now;    /* reading of the clock that the callbacks are timed from, seconds */
     double latest; /* last reading, by whatever */
+    double told;   /* by a time() that the program has replaced; last reading */
     int clock_in;  /* callbacks until the next reading */
     int clock_every;
     int quiet_polls;   /* polls in a row that found nothing */
@@ -226,6 +228,13 @@ double qi_loop_clock(LoopObject *self);
 
 /* loop.time() with its hook; -1 with an exception, or a negative clock. */
 double qi_loop_time(LoopObject *self);
+
+#define QI_TOLD_MAX 1e9 /* seconds; more of a made-up time is as good as never */
+
+/* When a time of the loop is, on the monotonic clock, ns; now: that clock.  A time() that
+   the program has replaced is any clock, such as one that a test moves on: what is left
+   is counted from its last reading. */
+int64_t qi_loop_deadline_ns(const LoopObject *self, double when, int64_t now);
 
 /* A time of the loop's clock in nanoseconds, rounded up so that no timer is early;
    kept within 0 and about 146 years. */

@@ -324,7 +324,7 @@ qi_probe_timer_set(LoopObject *self, PyObject *handle)
         return;
     }
     int64_t now = qi_probe_now();
-    int64_t when = qi_deadline_ns(qi_handle_own(st, handle)->when);
+    int64_t when = qi_loop_deadline_ns(self, qi_handle_own(st, handle)->when, now);
     uint64_t current = self->view.current;
     uint32_t index = qi_row_new(p->client, QI_TIMER, self->view.number, &id);
 
@@ -577,6 +577,20 @@ qi_probe_turn_began(LoopObject *self)
     }
     else { /* there is no Qt: the loop waited */
         qi_probe_note(p, view->turn_began, QI_EV_IDLE, view->number, 0, outside, 0);
+    }
+}
+
+void
+qi_probe_time_told(LoopObject *self)
+{
+    struct qi_probe *p = self->st->probe;
+    double told = self->told;
+
+    if (qi_probe_view(p, self) && told != self->view.told && told > 0
+        && told < QI_TOLD_MAX) {
+        self->view.told = told;
+        qi_probe_note(p, qi_probe_now(), QI_EV_LOOP_TIME, self->view.number, 0,
+                      (uint64_t)(told * 1e9), 0);
     }
 }
 

@@ -70,6 +70,8 @@ void qi_probe_watch_fired(LoopObject *self, int fd, int events);
 
 void qi_probe_turn_began(LoopObject *self);
 void qi_probe_turn_ended(LoopObject *self);
+/* A time() that the program has replaced was asked for an iteration. */
+void qi_probe_time_told(LoopObject *self);
 
 /* The host gives a turn while a callback is on the stack: a bare Qt loop runs in it. */
 void qi_probe_nested(LoopObject *self);

@@ -262,7 +262,7 @@ class Observer:
 
     @_harmless
     def signal_to(self, receiver: Any) -> str:
-        """Name of the signal whose emission is calling a slot; "" if it is not known."""
+        """Name of the signal that is calling a slot; "" if it is not known."""
         from ._emissions import signal_of_call
 
         return signal_of_call(receiver)

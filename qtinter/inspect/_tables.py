@@ -145,6 +145,7 @@ RECORDS = {
     2: ("LOOP_STARTED", ("mode", None, None)),
     3: ("LOOP_STOPPED", (None, "iterations", None)),
     4: ("LOOP_CLOSED", ("tasks_left", None, None)),
+    5: ("LOOP_TIME", (None, "loop_time_ns", None)),
     10: ("TASK_CREATED", ("code", "task", "creator_ref")),
     11: ("TASK_STEP", ("why", "task", "duration_ns")),
     12: ("TASK_WAKE", ("why", "task", "by_ref")),
