@@ -56,6 +56,7 @@ typedef struct {
     uint32_t room;            /* bytes of packets in memory; more go to the file */
     Py_ssize_t limit;         /* of each table */
     PyObject *tables[TABLES]; /* owned; {text: number} */
+    PyObject *str_number;     /* owned; "number" */
     struct ends *ends;        /* owned; by number of the track */
     size_t ends_count;
     struct bytes packets, event, argument; /* the last two: what is being made */
@@ -340,9 +341,11 @@ fill(PacketsObject *self, struct run *run, size_t wanted)
     if (b->size - run->used >= wanted) {
         return 0;
     }
-    memmove(b->at, b->at + run->used, b->size - run->used);
-    b->size -= run->used;
-    run->used = 0;
+    if (run->used > 0) {
+        memmove(b->at, b->at + run->used, b->size - run->used);
+        b->size -= run->used;
+        run->used = 0;
+    }
     uint64_t left = run->end - run->at;
     size_t more = wanted > READ_BYTES ? wanted : READ_BYTES;
     more = left < more ? (size_t)left : more;
@@ -366,11 +369,12 @@ fill(PacketsObject *self, struct run *run, size_t wanted)
     return 0;
 }
 
-/* Reads the head of a run's next packet: 1, 0: there is none, -1: an exception. */
+/* Reads the head of a run's next packet, of size 0 if there is none; 0 or -1. */
 static int
 peek(PacketsObject *self, struct run *run)
 {
     if (run->at == run->end && run->used == run->buffer.size) {
+        run->size = 0;
         return 0;
     }
     if (fill(self, run, sizeof(run->ts) + sizeof(run->size)) < 0) {
@@ -380,7 +384,7 @@ peek(PacketsObject *self, struct run *run)
     run->used += sizeof(run->ts);
     memcpy(&run->size, run->buffer.at + run->used, sizeof(run->size));
     run->used += sizeof(run->size);
-    return fill(self, run, run->size) < 0 ? -1 : 1;
+    return fill(self, run, run->size);
 }
 
 /* --- packets ------------------------------------------------------------------------ */
@@ -547,7 +551,7 @@ put_count(PacketsObject *self, uint64_t track, PyObject *item)
 static uint64_t
 track_of(PacketsObject *self, PyObject *track, PyObject *on_track)
 {
-    PyObject *object = PyObject_GetAttrString(track, "number");
+    PyObject *object = PyObject_GetAttr(track, self->str_number);
     uint64_t number = object == NULL ? 0 : PyLong_AsUnsignedLongLong(object);
 
     Py_XDECREF(object);
@@ -627,7 +631,7 @@ hand_out(PyObject *write, struct bytes *out)
 static int
 put_out(struct bytes *out, int64_t *last, int64_t ts, const uint8_t *packet, size_t size)
 {
-    uint64_t since = (uint64_t)(ts - *last);
+    uint64_t since = (uint64_t)ts - (uint64_t)*last;
     size_t length = 1;
 
     for (uint64_t rest = since; rest > 127; rest >>= 7) {
@@ -656,23 +660,12 @@ earliest_of(PacketsObject *self)
 }
 
 static int
-next_of(PacketsObject *self, struct run *run)
-{
-    int r = peek(self, run);
-
-    if (r == 0) {
-        run->size = 0;
-    }
-    return r < 0 ? -1 : 0;
-}
-
-static int
 write_sorted(PacketsObject *self, PyObject *write, struct bytes *out, int64_t last)
 {
     size_t at = 0;
 
     for (size_t i = 0; i < self->runs_count; i++) {
-        if (next_of(self, &self->runs[i]) < 0) {
+        if (peek(self, &self->runs[i]) < 0) {
             return -1;
         }
     }
@@ -693,7 +686,7 @@ write_sorted(PacketsObject *self, PyObject *write, struct bytes *out, int64_t la
                 return -1;
             }
             run->used += run->size;
-            if (next_of(self, run) < 0) {
+            if (peek(self, run) < 0) {
                 return -1;
             }
         }
@@ -765,6 +758,11 @@ packets_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->base = base;
     self->first_track = first_track;
     self->fd = fd;
+    self->str_number = PyUnicode_InternFromString("number");
+    if (self->str_number == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
     self->room = room < PACKET_MAX ? room : PACKET_MAX;
     self->limit = limit;
     for (int i = 0; i < TABLES; i++) {
@@ -791,6 +789,7 @@ packets_dealloc(PacketsObject *self)
     for (size_t i = 0; i < self->runs_count; i++) {
         free(self->runs[i].buffer.at);
     }
+    Py_XDECREF(self->str_number);
     free(self->ends);
     free(self->runs);
     free(self->places);
