@@ -65,8 +65,8 @@ run_callback(struct qi_probe *p, LoopObject *self, PyObject *handle, int64_t beg
     if (qi_is_timer(st, handle)) {
         struct qi_known *timer = qi_known_find(&p->known, handle);
         if (timer != NULL) {
-            int64_t late =
-                began - qi_loop_deadline_ns(self, qi_handle_own(st, handle)->when, began);
+            double when = qi_handle_own(st, handle)->when;
+            int64_t late = began - qi_loop_deadline_ns(self, when, began);
             ref = timer->ref;
             qi_probe_note(p, began, QI_EV_TIMER_FIRED, self->view.number, 0,
                           QI_REF_ID(ref), late > 0 ? (uint64_t)late : 0);
