@@ -3,6 +3,7 @@
 
 import importlib.util
 import json
+import pathlib
 
 import pytest
 
@@ -10,9 +11,19 @@ from qtinter.trace import export
 
 from .recordings import HOSTILE, program, recorded, small  # noqa: F401
 
+
+def has_chromium():
+    """Whether PyQt6-WebEngine is installed; PyQt6 is not imported, as a binding is."""
+    spec = importlib.util.find_spec("PyQt6")
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return any(
+        next(pathlib.Path(folder).glob("QtWebEngineWidgets.*"), None)
+        for folder in folders
+    )
+
+
 pytestmark = pytest.mark.skipif(
-    not importlib.util.find_spec("PyQt6")
-    or not importlib.util.find_spec("PyQt6.QtWebEngineCore"),
+    not has_chromium(),
     reason="needs a Chromium with chrome://tracing: that of PyQt6-WebEngine",
 )
 
