@@ -94,7 +94,14 @@ def files_in(folder: str | os.PathLike[str]) -> list[str]:
         pattern = os.path.join(glob.escape(os.fspath(folder)), ending)
         found += sorted(glob.glob(pattern))
     if not found:
-        raise ValueError(f"there is no .qtrace and no .qiseg file in {folder}")
+        text = f"there is no .qtrace and no .qiseg file in {folder}"
+        tests = sorted(
+            glob.glob(os.path.join(glob.escape(os.fspath(folder)), "*/*.q*"))
+        )
+        if tests:
+            name = os.path.basename(os.path.dirname(tests[0]))
+            text += f"; name the folder of a test, such as {name}"
+        raise ValueError(text)
     found.sort(key=lambda name: not os.path.basename(name).startswith("trace."))
     return found
 

@@ -75,5 +75,11 @@ def test_window(folder):
 def test_a_folder_without_recordings(tmp_path):
     from qtinter.inspect.gui import files
 
-    with pytest.raises(ValueError, match="there is no "):
+    with pytest.raises(ValueError, match=r"there is no .*[^x]$"):
         files.open_files(str(tmp_path))
+
+
+def test_the_folder_of_a_session(folder):
+    """It says what would do."""
+    with pytest.raises(ValueError, match=r"such as test$"):
+        qtinter.trace.open(folder.parent)
