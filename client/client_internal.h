@@ -137,4 +137,8 @@ uint32_t qi_coarse_ms(void);
 int qi_segment_make(qi_client *c, const struct qi_client_options *options);
 void qi_segment_unmake(qi_client *c);
 
+/* [any but the producer] Puts the pages of the ring and of the first rows in place, which
+   takes microseconds for each: else the loop's thread would do so, one by one. */
+void qi_segment_populate(const qi_client *c);
+
 #endif

@@ -405,6 +405,7 @@ work(void *ctx)
     struct qi_recorder *r = ctx;
     int status = QI_OK;
 
+    qi_segment_populate(r->client);
     while (status == QI_OK && qi_worker_wait(&r->worker, wait_of(r))) {
         status = round_of(r);
     }

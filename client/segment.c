@@ -134,6 +134,25 @@ area_has(qi_client *c, struct qi_area *area, uint64_t end)
     return end <= area->reserved || area_grow(c, area, end) == 0;
 }
 
+#if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
+#  define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+void
+qi_segment_populate(const qi_client *c)
+{
+#ifdef __linux__
+    const struct qi_segment_header *h = c->header;
+
+    /* What reserve_fixed_parts() has reserved, and is used from the front. */
+    (void)madvise(c->base + h->slots_at, QI_SLOTS_STEP, MADV_POPULATE_WRITE);
+    (void)madvise(c->base + h->dirty_at, (size_t)(h->arena_at - h->dirty_at),
+                  MADV_POPULATE_WRITE);
+#else
+    (void)c;
+#endif
+}
+
 /* --- rows ------------------------------------------------------------------------- */
 
 static uint32_t
