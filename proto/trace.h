@@ -76,6 +76,8 @@ enum qi_trace_flag {
 #define QI_TRACE_ROWS_MAX (1u << 18)    /* live ones and ended ones, each */
 #define QI_TRACE_IDS_MAX (1u << 20)     /* intern ids are below this */
 #define QI_TRACE_NOTE_MAX 131072u       /* bytes of a note's body */
+#define QI_TRACE_NOTES_MAX 16384u       /* of a chunk: a thousand in a second are many */
+#define QI_TRACE_LOSSES_MAX 4096u       /* of a chunk, before its first record */
 #define QI_TRACE_CHUNKS_MAX (1u << 20)  /* in a file */
 /* What zstd makes of a chunk that it cannot make smaller is not stored. */
 #define QI_TRACE_STORED_MAX QI_TRACE_BODY_MAX

@@ -404,7 +404,7 @@ qi_chunk_put_note(struct qi_chunk *c, int64_t ts, unsigned message, const void *
 
     close_rows(c);
     close_records(c);
-    if (size > QI_TRACE_NOTE_MAX
+    if (size > QI_TRACE_NOTE_MAX || c->notes >= QI_TRACE_NOTES_MAX
         || !make_room(c, e, FRAME_HEAD + size, QI_TRACE_BODY_MAX)) {
         return 0;
     }
@@ -434,7 +434,8 @@ qi_chunk_is_full(const struct qi_chunk *c)
     /* A lot is left for what comes in one go. */
     return c->failed || added >= share || c->records >= QI_TRACE_RECORDS_MAX / 2
            || c->rows - c->key_rows >= QI_TRACE_ROWS_MAX / 4 * 3
-           || c->events.size >= QI_TRACE_BODY_MAX / 4;
+           || c->events.size >= QI_TRACE_BODY_MAX / 4
+           || c->notes >= QI_TRACE_NOTES_MAX / 2;
 }
 
 /* --- texts ------------------------------------------------------------------------ */

@@ -318,11 +318,6 @@ reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
 /* --- reading a chunk -------------------------------------------------------------- */
 
-/* A recorder notes stalls, a thousand in a second at most, and findings, and a chunk has
-   a few losses before its first record: more is nobody's recording. */
-#define NOTES_MAX 16384
-#define LOSSES_MAX 4096
-
 /* What of a chunk becomes objects; all of it is checked. */
 enum part { PART_TEXTS = 1, PART_ROWS = 2, PART_ENDED = 4, PART_RECORDS = 8 };
 #define PARTS_ALL 15u
@@ -460,16 +455,18 @@ put_own_frame(struct contents *c, const struct qi_frame *frame)
     struct qi_trace_note note;
     int r = 0;
 
-    if (PyList_GET_SIZE(c->notes) >= NOTES_MAX
-        || PyList_GET_SIZE(c->gaps) >= LOSSES_MAX) {
-        return QI_TRACE_READ_E_DAMAGED;
-    }
     if (qi_trace_loss(frame, &loss)) {
+        if (PyList_GET_SIZE(c->gaps) >= (Py_ssize_t)QI_TRACE_LOSSES_MAX) {
+            return QI_TRACE_READ_E_DAMAGED;
+        }
         r = append_new(c->gaps, Py_BuildValue("(KKsLL)", (unsigned long long)loss.first,
                                               (unsigned long long)loss.count, loss.cause,
                                               (long long)loss.t0, (long long)loss.t1));
     }
     else if (qi_trace_note(frame, &note)) {
+        if (PyList_GET_SIZE(c->notes) >= (Py_ssize_t)QI_TRACE_NOTES_MAX) {
+            return QI_TRACE_READ_E_DAMAGED;
+        }
         r = append_new(c->notes, note_of(&note));
     }
     return r < 0 ? QI_TRACE_READ_E_NOMEM : QI_TRACE_READ_OK;

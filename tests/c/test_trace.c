@@ -270,6 +270,24 @@ a_ring_of_large_chunks_keeps_what_happened(void)
     qi_chunk_fini(&c);
 }
 
+/* A chunk with more notes than a reader takes is not written. */
+static void
+notes_of_a_chunk_are_limited(void)
+{
+    static const uint8_t map[1] = {0x80};
+    struct qi_chunk c;
+    unsigned n = 0;
+
+    CHECK_INT(qi_chunk_init(&c), 0);
+    qi_chunk_begin(&c, 0, 500);
+    while (qi_chunk_put_note(&c, 600, QI_MSG_STALL, map, sizeof(map))) {
+        n++;
+        CHECK_INT(qi_chunk_is_full(&c), n >= QI_TRACE_NOTES_MAX / 2);
+    }
+    CHECK_INT(n, QI_TRACE_NOTES_MAX);
+    qi_chunk_fini(&c);
+}
+
 /* Nobody is told that it is there. */
 static void
 a_file_that_was_removed_is_no_success(void)
@@ -574,6 +592,7 @@ main(int argc, char **argv)
     RUN(losses_come_before_records);
     RUN(a_ring_stays_below_its_limit);
     RUN(a_ring_of_large_chunks_keeps_what_happened);
+    RUN(notes_of_a_chunk_are_limited);
     RUN(a_file_that_was_removed_is_no_success);
     RUN(what_is_too_old_goes);
     RUN(a_copy_has_what_is_not_older);

@@ -177,7 +177,10 @@ def test_more_notes_than_are_kept(path, monkeypatch):
 
 
 def test_a_chunk_of_notes_alone_is_nobodys(path):
-    notes = [(1, 17, {})] * 17_000
+    most = [(1, 17, {})] * 16_384
+    path.write_bytes(forge.head() + forge.chunk(0, notes=most) + marks_of(1, 0, 3))
+    assert len(trace.open(path).source.notes) == len(most)
+    notes = [*most, most[0]]
     path.write_bytes(forge.head() + forge.chunk(0, notes=notes) + marks_of(1, 0, 3))
     found = trace.open(path, allow_gaps=True)
     assert f"{path}: chunk 0: its contents are damaged" in found.problems
