@@ -440,12 +440,12 @@ static int
 put_microseconds(struct text *t, PyObject *ns, long long since)
 {
     char digits[40];
-    long long number = PyLong_AsLongLong(ns);
+    int64_t number = qi_nearest_int64(ns);
 
     if (number == -1 && PyErr_Occurred()) {
         return -1;
     }
-    number = (long long)((unsigned long long)number - (unsigned long long)since);
+    number = (int64_t)((uint64_t)number - (uint64_t)since);
     unsigned long long size =
         number < 0 ? 0 - (unsigned long long)number : (unsigned long long)number;
     int n = snprintf(digits, sizeof(digits), "%s%llu.%03llu", number < 0 ? "-" : "",
@@ -524,7 +524,7 @@ put_targets(struct events *e, PyObject *targets, long long began, PyObject *end,
     if (PyTuple_GET_SIZE(targets) == 0) {
         return 0;
     }
-    long long ended = PyLong_AsLongLong(end);
+    int64_t ended = qi_nearest_int64(end);
     if (ended == -1 && PyErr_Occurred()) {
         return -1;
     }
@@ -573,7 +573,7 @@ put_event(struct events *e, PyObject *item, PyObject *track)
     long long began = 0;
 
     if (is_slice) {
-        began = PyLong_AsLongLong(start);
+        began = qi_nearest_int64(start);
         if ((began == -1 && PyErr_Occurred())
             || put_chars(t, ",\n{\"ph\":\"X\",\"dur\":") < 0
             || put_microseconds(t, PyTuple_GET_ITEM(item, 2), began) < 0) {

@@ -509,8 +509,8 @@ put_item(PacketsObject *self, uint64_t track, PyObject *item)
 {
     int is_slice = PyTuple_GET_SIZE(item) == 8;
     PyObject **rest = &PyTuple_GET_ITEM(item, is_slice ? 3 : 2);
-    int64_t start = PyLong_AsLongLong(PyTuple_GET_ITEM(item, 1));
-    int64_t end = is_slice ? PyLong_AsLongLong(PyTuple_GET_ITEM(item, 2)) : 0;
+    int64_t start = qi_nearest_int64(PyTuple_GET_ITEM(item, 1));
+    int64_t end = is_slice ? qi_nearest_int64(PyTuple_GET_ITEM(item, 2)) : 0;
     struct ends *ends = &self->ends[track];
 
     if (PyErr_Occurred()) {
@@ -537,8 +537,8 @@ put_item(PacketsObject *self, uint64_t track, PyObject *item)
 static int
 put_count(PacketsObject *self, uint64_t track, PyObject *item)
 {
-    int64_t ts = PyLong_AsLongLong(PyTuple_GET_ITEM(item, 1));
-    int64_t value = PyLong_AsLongLong(PyTuple_GET_ITEM(item, 2));
+    int64_t ts = qi_nearest_int64(PyTuple_GET_ITEM(item, 1));
+    int64_t value = qi_nearest_int64(PyTuple_GET_ITEM(item, 2));
 
     return PyErr_Occurred() || begin_event(self, track, COUNTER) < 0
                    || put_integer(&self->event, 30, (uint64_t)value) < 0

@@ -14,4 +14,15 @@ extern PyMethodDef qi_export_functions[]; /* export_lines.c */
 int qi_is_traced_tasks(PyObject *object);
 int qi_traced_row_put(PyObject *tasks, const struct qi_traced_task *row);
 
+/* The nearest int64_t to an int, which comes out of a file and may be anything; -1 with
+   an exception if it is no int. */
+static inline int64_t
+qi_nearest_int64(PyObject *number)
+{
+    int overflow = 0;
+    int64_t found = PyLong_AsLongLongAndOverflow(number, &overflow);
+
+    return overflow > 0 ? INT64_MAX : overflow < 0 ? INT64_MIN : found;
+}
+
 #endif
