@@ -604,7 +604,6 @@ LOOP = _timeline.Track(1, "loop", 1, 0, "loop")
         (_timeline.Track(0, "loop", 1, 0, "loop"), 5, 9),
         (_timeline.Track(1 << 40, "loop", 1, 0, "loop"), 5, 9),
         (LOOP, 5, "x"),
-        (LOOP, 5, 1 << 64),
         (LOOP, 5, 9, "n", "c", [], (), ()),
         (LOOP, 5, 9, "n", None, {}, (), ()),
         (LOOP, 5, 9, "n", "c", {1: 2}, (), ()),
@@ -620,6 +619,12 @@ def test_perfetto_takes_no_nonsense(item):
     with pytest.raises((TypeError, ValueError, OverflowError, AttributeError)):
         packets.take([item], str)
     assert packets.events == 0
+
+
+def test_numbers_that_perfetto_has_no_room_for():
+    packets = _core.PerfettoPackets(0, 16, -1, 100, 3)
+    packets.take([(LOOP, 5, 1 << 64), (LOOP, -(1 << 70), 1)], str)
+    assert packets.events == 2
 
 
 def test_perfetto_says_that_the_file_cannot_be_written():
