@@ -707,33 +707,6 @@ inspect_forget(PyObject *module, PyObject *object)
     Py_RETURN_NONE;
 }
 
-/* The row of a task of a loop: (row, id), or None if there is no room. */
-static PyObject *
-inspect_task(PyObject *module, PyObject *args)
-{
-    struct qi_probe *p = qi_inspector_probe(module);
-    PyObject *loop, *task;
-
-    if (p == NULL
-        || !PyArg_ParseTuple(args, "O!O", qi_inspector_state(module)->LoopType, &loop,
-                             &task)) {
-        return NULL;
-    }
-    struct qi_known *known = qi_known_find(&p->known, task);
-    if (known == NULL) {
-        qi_probe_task_made((LoopObject *)loop, task, NULL);
-        if (qi_inspector_state(module)->probe != p) {
-            Py_RETURN_NONE;
-        }
-        known = qi_known_find(&p->known, task);
-    }
-    if (known == NULL) {
-        Py_RETURN_NONE; /* it has ended, or there was no room */
-    }
-    return Py_BuildValue("(kK)", (unsigned long)known->row,
-                         (unsigned long long)QI_REF_ID(known->ref));
-}
-
 /* inspect_adopt_tasks(loop, tasks): those that exist when the inspection begins. */
 static PyObject *
 inspect_adopt_tasks(PyObject *module, PyObject *args)
@@ -818,8 +791,7 @@ inspect_step(PyObject *module, PyObject *args)
     return result;
 }
 
-/* inspect_cause(kind, id): what the emission under way is; 0, 0: nothing.  Returns the id
-   of the task that the asyncslot which was the cause until now has made, or 0. */
+/* inspect_cause(kind, id): what the emission under way is; 0, 0: nothing. */
 static PyObject *
 inspect_cause(PyObject *module, PyObject *args)
 {
@@ -830,10 +802,9 @@ inspect_cause(PyObject *module, PyObject *args)
     if (p == NULL || !PyArg_ParseTuple(args, "IK", &kind, &id)) {
         return NULL;
     }
-    uint64_t caused = p->caused;
     p->cause = QI_REF(kind, id);
     p->caused = 0;
-    return PyLong_FromUnsignedLongLong(caused);
+    Py_RETURN_NONE;
 }
 
 /* The ref of what runs on a loop: (kind, id). */
@@ -889,7 +860,6 @@ PyMethodDef qi_inspector_functions[] = {
     {"inspect_code", inspect_code, METH_O, NULL},
     {"inspect_known", inspect_known, METH_VARARGS, NULL},
     {"inspect_forget", inspect_forget, METH_O, NULL},
-    {"inspect_task", inspect_task, METH_VARARGS, NULL},
     {"inspect_step", inspect_step, METH_VARARGS, NULL},
     {"inspect_cause", inspect_cause, METH_VARARGS, NULL},
     {"inspect_current", inspect_current, METH_O, NULL},

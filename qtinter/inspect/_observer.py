@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Numbers of proto/entities.def and proto/records.def; tests compare them.
 TASK, SLOT, WAIT, OBJECT, TIMER, WATCH, JOB, LOOP = range(1, 9)
-SLOT_REGISTERED, SLOT_CALLED, SLOT_ENDED, SLOT_REFUSED, SLOT_GONE = range(20, 25)
+SLOT_REGISTERED, SLOT_GONE = 20, 24  # what comes between is slot_record.c's
 SLOT_DELAYED = 25
 WAIT_BEGAN, WAIT_FIRED, WAIT_ENDED, SENDER_DESTROYED = range(30, 34)
 STREAM_PUSH, STREAM_DROP = 34, 35
@@ -33,7 +33,6 @@ JOB_SUBMITTED = 60
 TASK_UNRETRIEVED = 17
 MARK, SPAN_BEGAN, SPAN_ENDED = 90, 91, 92
 
-TASK_DONE, TASK_FAILED, TASK_CANCELLED = 5, 6, 7
 OVERLAPS = ("allow", "drop", "restart", "queue")
 FORMS = ("asyncsignal", "signalwait", "asyncsignalstream", "multisignal")
 ENDED_FIRED, ENDED_CANCELLED, ENDED_SENDER_GONE, ENDED_CLOSED = range(4)

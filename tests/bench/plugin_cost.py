@@ -5,8 +5,8 @@
 Suites of small tests that pass are run without the plugin, with --qtrace=off and with
 --qtrace=retain-on-failure, one after the other in each round.  What is compared is the
 CPU time of the whole pytest process, which is what a suite takes on a machine that does
-nothing else: the median of the rounds, the best of them, and the median of what the cases
-of one round, which are neighbours, are to each other.
+nothing else: the median of the rounds, the best of them, and the median of what the
+cases of one round, which are neighbours, are to each other.
 """
 
 import argparse

@@ -63,6 +63,16 @@ def off(no_leaks):
 
 
 @pytest.fixture
+def apart(off, tmp_path, monkeypatch):
+    """Inspection is off, and what it makes is made in a folder of the test's own."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(runtime))
+    yield
+    inspect.disable()
+
+
+@pytest.fixture
 def shown(off, tmp_path):
     """Inspection is on, at level 2; the test leaves nothing known."""
     inspect.enable(connect=False, directory=tmp_path)

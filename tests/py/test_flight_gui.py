@@ -1,4 +1,5 @@
 """inspect.flight() in programs with a window that stops now and then."""
+# ruff: noqa: F811 - fixtures that are imported
 
 import asyncio
 import os
@@ -8,27 +9,14 @@ import pytest
 
 from qtinter import _core, inspect, trace
 
+from .observing import apart, off  # noqa: F401
+
 if not hasattr(_core, "TraceReader"):
     pytest.skip("this build is without recordings", allow_module_level=True)
 
 BLOCK = 0.25  # seconds, longer than
 ON = "stall>200ms"
 BEFORE, AFTER = 1.0, 0.1
-
-
-@pytest.fixture
-def off(no_leaks, tmp_path, monkeypatch):
-    """Inspection is off, and what is made is made in a place of the test's own."""
-    was_on = inspect.is_enabled()
-    inspect.disable()
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(runtime))
-    yield
-    inspect.disable()
-    monkeypatch.undo()
-    if was_on:
-        inspect.enable_from_environment()
 
 
 async def until(flight, captures):
@@ -39,7 +27,7 @@ async def until(flight, captures):
 
 
 def block():
-    time.sleep(BLOCK)
+    time.sleep(BLOCK)  # the stall
 
 
 async def blocks():
@@ -47,7 +35,9 @@ async def blocks():
 
 
 @pytest.mark.parametrize("how", ["task", "callback", "timer of Qt"])
-def test_a_stall_leaves_what_was_before_and_after(off, qt, run_attached, tmp_path, how):
+def test_a_stall_leaves_what_was_before_and_after(
+    apart, qt, run_attached, tmp_path, how
+):
     path = tmp_path / "a.qtrace"
 
     async def main():
@@ -82,7 +72,7 @@ def test_a_stall_leaves_what_was_before_and_after(off, qt, run_attached, tmp_pat
     assert sorted(os.listdir(tmp_path)) == ["a.qtrace", "runtime"]
 
 
-def test_one_stall_after_the_other_stays_one_file(off, qt, run_attached, tmp_path):
+def test_one_stall_after_the_other_stays_one_file(apart, qt, run_attached, tmp_path):
     """Of bounded size, and never more than that and what it is made of."""
     path = tmp_path / "a.qtrace"
     limit = 65_536

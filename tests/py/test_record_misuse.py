@@ -1,4 +1,5 @@
 """inspect.record() and flight() where the world is not as they would have it."""
+# ruff: noqa: F811 - fixtures that are imported
 
 import asyncio
 import os
@@ -9,35 +10,12 @@ import time
 
 import pytest
 
-import qtinter
 from qtinter import _core, inspect, trace
+
+from .observing import apart, off, run_native  # noqa: F401
 
 if not hasattr(_core, "TraceReader"):
     pytest.skip("this build is without recordings", allow_module_level=True)
-
-
-@pytest.fixture
-def off(no_leaks, tmp_path, monkeypatch):
-    """Inspection is off, and what is made is made in a place of the test's own."""
-    was_on = inspect.is_enabled()
-    inspect.disable()
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(runtime))
-    yield
-    inspect.disable()
-    monkeypatch.undo()
-    if was_on:
-        inspect.enable_from_environment()
-
-
-def run(coro):
-    loop = qtinter.new_event_loop()
-    loop.set_mode(qtinter.QiLoopMode.NATIVE)
-    try:
-        return loop.run_until_complete(coro)
-    finally:
-        loop.close()
 
 
 async def work(count=10):
@@ -63,10 +41,10 @@ def marks(path):
 # --- files ---------------------------------------------------------------------------
 
 
-def test_a_file_that_was_removed_is_said(off, tmp_path):
+def test_a_file_that_was_removed_is_said(apart, tmp_path):
     path = tmp_path / "a.qtrace"
     recording = inspect.record(path)
-    run(work())
+    run_native(work())
     path.unlink()
     with pytest.warns(RuntimeWarning, match=r"a\.qtrace is not complete: the file was"):
         stats = recording.stop()
@@ -74,7 +52,7 @@ def test_a_file_that_was_removed_is_said(off, tmp_path):
     assert not path.exists()
 
 
-def test_a_capture_without_a_place_is_said(off, tmp_path):
+def test_a_capture_without_a_place_is_said(apart, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
 
@@ -88,27 +66,27 @@ def test_a_capture_without_a_place_is_said(off, tmp_path):
         with pytest.warns(RuntimeWarning, match="not complete: capture: No such file"):
             flight.stop()
 
-    run(main())
+    run_native(main())
 
 
-def test_one_file_has_one_recording_at_a_time(off, tmp_path, monkeypatch):
+def test_one_file_has_one_recording_at_a_time(apart, tmp_path, monkeypatch):
     path = tmp_path / "a.qtrace"
     monkeypatch.chdir(tmp_path)
     with inspect.record(path):
         for make in (inspect.record, inspect.flight):
             with pytest.raises(FileExistsError, match="is being recorded into already"):
                 make("a.qtrace")
-        run(work())
+        run_native(work())
     assert marks(path) == 10
     with inspect.record(path):  # now it may
-        run(work(5))
+        run_native(work(5))
     assert marks(path) == 5
 
 
-def test_one_too_many_replaces_nothing(off, tmp_path):
+def test_one_too_many_replaces_nothing(apart, tmp_path):
     path = tmp_path / "kept.qtrace"
     with inspect.record(path):
-        run(work())
+        run_native(work())
     made = []
     with pytest.raises(ValueError, match="there are 8 recordings already"):
         for number in range(9):
@@ -124,16 +102,16 @@ def test_one_too_many_replaces_nothing(off, tmp_path):
 @pytest.mark.parametrize(
     "name", [b"b\xff.qtrace", "s\udcff.qtrace", "\u00fc \n.qtrace"]
 )
-def test_any_name_of_a_file(off, tmp_path, name):
+def test_any_name_of_a_file(apart, tmp_path, name):
     folder = os.fsencode(tmp_path) if isinstance(name, bytes) else str(tmp_path)
     path = os.path.join(folder, name)
     with inspect.record(path) as recording:
-        run(work())
+        run_native(work())
     assert recording.path == os.fsdecode(path)
     assert marks(path) == 10
 
 
-def test_a_path_is_where_it_was(off, tmp_path, monkeypatch):
+def test_a_path_is_where_it_was(apart, tmp_path, monkeypatch):
     """Also for a capture, which is made later."""
     other = tmp_path / "other"
     other.mkdir()
@@ -149,14 +127,14 @@ def test_a_path_is_where_it_was(off, tmp_path, monkeypatch):
             await until(flight, lambda stats: stats["captures"])
             await work(5)
 
-    run(main())
+    run_native(main())
     assert os.listdir(other) == []
     assert marks(tmp_path / "a.qtrace") == 10
     assert marks(tmp_path / "b.qtrace") == 5
 
 
 @pytest.mark.parametrize("path", ["", ".", "/"])
-def test_a_folder_is_no_file(off, path):
+def test_a_folder_is_no_file(apart, path):
     with pytest.raises(OSError, match="Is a directory"):
         inspect.record(path)
 
@@ -177,7 +155,7 @@ def test_a_folder_is_no_file(off, path):
         ({"max_age": float("nan")}, ValueError, "max_age must be seconds, 0 or more"),
     ],
 )
-def test_arguments_that_are_none(off, tmp_path, arguments, error, text):
+def test_arguments_that_are_none(apart, tmp_path, arguments, error, text):
     for make in (inspect.record, inspect.flight):
         with pytest.raises(error, match=text):
             make(tmp_path / "a.qtrace", **arguments)
@@ -185,14 +163,14 @@ def test_arguments_that_are_none(off, tmp_path, arguments, error, text):
     assert not inspect.is_enabled()
 
 
-def test_times_around_a_trigger_are_numbers(off, tmp_path):
+def test_times_around_a_trigger_are_numbers(apart, tmp_path):
     with pytest.raises(TypeError, match="post must be a number of seconds, not '2s'"):
         inspect.flight(tmp_path / "a.qtrace", post="2s")
 
 
-def test_what_has_ended_is_not_entered(off, tmp_path):
+def test_what_has_ended_is_not_entered(apart, tmp_path):
     with inspect.record(tmp_path / "a.qtrace") as recording:
-        run(work())
+        run_native(work())
     with pytest.raises(RuntimeError, match=r"a\.qtrace' ended> cannot be entered"):
         recording.__enter__()
     assert marks(recording.path) == 10
@@ -204,15 +182,15 @@ def test_what_has_ended_is_not_entered(off, tmp_path):
 @pytest.mark.parametrize(
     "error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit]
 )
-def test_an_end_that_is_no_exception_is_an_error_too(off, tmp_path, error):
+def test_an_end_that_is_no_exception_is_an_error_too(apart, tmp_path, error):
     path = tmp_path / "a.qtrace"
     with pytest.raises(error), inspect.record(path, keep="on_error"):
-        run(work())
+        run_native(work())
         raise error
     assert marks(path) == 10
 
 
-def test_a_recording_is_of_no_thread(off, tmp_path):
+def test_a_recording_is_of_no_thread(apart, tmp_path):
     """Begun and ended by threads that have no loop, while that of another one runs."""
     path = tmp_path / "a.qtrace"
 
@@ -224,14 +202,14 @@ def test_a_recording_is_of_no_thread(off, tmp_path):
         await loop.run_in_executor(None, recording.stop)
         await work(5)
 
-    run(main())
+    run_native(main())
     assert marks(path) == 7
 
 
 # --- limits --------------------------------------------------------------------------
 
 
-def test_what_is_alive_leaves_room_for_what_happens(off, tmp_path):
+def test_what_is_alive_leaves_room_for_what_happens(apart, tmp_path):
     """The state of 10,000 tasks is more than the file may have."""
     path = tmp_path / "a.qtrace"
     largest = 0
@@ -249,7 +227,7 @@ def test_what_is_alive_leaves_room_for_what_happens(off, tmp_path):
         event.set()
         await asyncio.gather(*tasks)
 
-    run(main())
+    run_native(main())
     assert max(largest, pathlib.Path(path).stat().st_size) <= 100_000
     found = trace.open(path)
     assert len(found.events("mark").all()) > 0

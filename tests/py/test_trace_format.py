@@ -1,4 +1,5 @@
 """Recordings: the reader, and what the recorder writes against what happened."""
+# ruff: noqa: F811 - fixtures that are imported
 
 import asyncio
 import gc
@@ -21,6 +22,7 @@ from trace_contents import MARK, RECORD, Contents, marks  # noqa: E402
 from trace_damage import crc32c  # noqa: E402
 
 from .driving import create_named  # noqa: E402
+from .observing import apart, off, run_native  # noqa: E402, F401
 
 sys.path.remove(str(TESTS / "tools"))
 
@@ -28,30 +30,6 @@ if not hasattr(_core, "TraceReader"):
     pytest.skip("this build is without recordings", allow_module_level=True)
 
 KEPT = TESTS / "data" / "trace"
-
-
-@pytest.fixture
-def off(no_leaks, tmp_path, monkeypatch):
-    """Inspection is off, and what is made is made in a place of the test's own."""
-    was_on = inspect.is_enabled()
-    inspect.disable()
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("QTINTER_RUNTIME_DIR", str(runtime))
-    yield
-    inspect.disable()
-    monkeypatch.undo()
-    if was_on:
-        inspect.enable_from_environment()
-
-
-def run(coro):
-    loop = qtinter.new_event_loop()
-    loop.set_mode(qtinter.QiLoopMode.NATIVE)
-    try:
-        return loop.run_until_complete(coro)
-    finally:
-        loop.close()
 
 
 async def work(first, last):
@@ -216,7 +194,7 @@ def test_readers_are_freed():
 # --- the recorder --------------------------------------------------------------------
 
 
-def test_what_the_program_did_is_in_it(off, tmp_path):
+def test_what_the_program_did_is_in_it(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def main():
@@ -233,7 +211,7 @@ def test_what_the_program_did_is_in_it(off, tmp_path):
         return first, last, stats
 
     inspect.enable(connect=False)
-    first, last, stats = run(main())
+    first, last, stats = run_native(main())
     contents = Contents(path)
     assert contents.reader.complete
     assert contents.marks() == marks(10, 2000)
@@ -252,7 +230,7 @@ def test_what_the_program_did_is_in_it(off, tmp_path):
     assert contents.reader.header["versions"]["qtinter"] == qtinter.__version__
 
 
-def test_a_ring_that_is_too_small_is_a_loss_that_is_counted(off, tmp_path):
+def test_a_ring_that_is_too_small_is_a_loss_that_is_counted(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def main():
@@ -265,7 +243,7 @@ def test_a_ring_that_is_too_small_is_a_loss_that_is_counted(off, tmp_path):
         return first, inspect.snapshot().info["records"], stats
 
     inspect.enable(connect=False, ring=64)
-    first, last, stats = run(main())
+    first, last, stats = run_native(main())
     contents = Contents(path)
     assert contents.reader.complete
     assert contents.lost > 0
@@ -274,7 +252,7 @@ def test_a_ring_that_is_too_small_is_a_loss_that_is_counted(off, tmp_path):
     assert set(contents.marks()) <= set(marks(0, 20000))
 
 
-def test_tasks_that_ended_are_in_it_as_they_ended(off, tmp_path):
+def test_tasks_that_ended_are_in_it_as_they_ended(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def fails():
@@ -286,14 +264,14 @@ def test_tasks_that_ended_are_in_it_as_they_ended(off, tmp_path):
             await asyncio.wait([failed])
             assert failed.exception() is not None
 
-    run(main())
+    run_native(main())
     contents = Contents(path)
     (row,) = [r for r in contents.ended if contents.entries.get(r[4]) == "failed"]
     columns = [name for name, _ in _tables.ENTITIES[1][1]]
     assert contents.entries[row[4 + columns.index("exception")]] == "RuntimeError"
 
 
-def test_short_tasks_have_names_in_it_however_many_they_are(off, tmp_path):
+def test_short_tasks_have_names_in_it_however_many_they_are(apart, tmp_path):
     """A row stays long enough for the recorder, which looks ten times a second."""
     path = tmp_path / "a.qtrace"
 
@@ -311,12 +289,12 @@ def test_short_tasks_have_names_in_it_however_many_they_are(off, tmp_path):
     async def wait_for(future):
         await future
 
-    run(main())
+    run_native(main())
     tasks = qtinter.trace.open(path).tasks("short")
     assert len(tasks) == 10_000
 
 
-def test_a_recording_at_once(off, tmp_path):
+def test_a_recording_at_once(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def main():
@@ -334,13 +312,13 @@ def test_a_recording_at_once(off, tmp_path):
         assert Contents(path).marks() == marks(60, 100)
 
     inspect.enable(connect=False)
-    run(main())
+    run_native(main())
     inspect.disable()
     with pytest.raises(RuntimeError, match="not enabled"):
         inspect.save(path)
 
 
-def test_files_of_others_are_left_alone(off, tmp_path):
+def test_files_of_others_are_left_alone(apart, tmp_path):
     letters = tmp_path / "letters"
     letters.write_text("Dear reader")
     inspect.enable(connect=False)
@@ -362,7 +340,7 @@ def test_files_of_others_are_left_alone(off, tmp_path):
 # --- record() ------------------------------------------------------------------------
 
 
-def test_record_switches_inspection_on_for_itself(off, tmp_path):
+def test_record_switches_inspection_on_for_itself(apart, tmp_path):
     async def main():
         assert not inspect.is_enabled()
         with inspect.record(tmp_path / "a.qtrace") as outer:
@@ -379,7 +357,7 @@ def test_record_switches_inspection_on_for_itself(off, tmp_path):
         assert outer.statistics()["state"] == "ended"
         assert outer.stop() == outer.statistics()
 
-    run(main())
+    run_native(main())
     assert Contents(tmp_path / "a.qtrace").marks() == marks(0, 15)
     inner = Contents(tmp_path / "b.qtrace")
     assert inner.marks() == marks(5, 10)
@@ -387,7 +365,7 @@ def test_record_switches_inspection_on_for_itself(off, tmp_path):
     assert os.listdir(tmp_path / "runtime") == []
 
 
-def test_record_leaves_inspection_as_it_was(off, tmp_path):
+def test_record_leaves_inspection_as_it_was(apart, tmp_path):
     inspect.enable(level=1, connect=False)
     with inspect.record(tmp_path / "a.qtrace"):
         assert _core.inspect_level() == 2  # without events there is nothing to record
@@ -402,7 +380,7 @@ def test_record_leaves_inspection_as_it_was(off, tmp_path):
         inspect.record(tmp_path / "a.qtrace", level=1)
 
 
-def test_disable_ends_a_recording_in_good_order(off, tmp_path):
+def test_disable_ends_a_recording_in_good_order(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def main():
@@ -415,7 +393,7 @@ def test_disable_ends_a_recording_in_good_order(off, tmp_path):
                 assert other.statistics()["state"] == "recording"
         assert inspect.is_enabled()
 
-    run(main())
+    run_native(main())
     contents = Contents(path)
     assert contents.reader.complete
     assert contents.marks() == marks(0, 5)
@@ -423,12 +401,12 @@ def test_disable_ends_a_recording_in_good_order(off, tmp_path):
 
 @pytest.mark.parametrize("keep", ["always", "on_error"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_is_kept(off, tmp_path, keep, fails):
+def test_what_is_kept(apart, tmp_path, keep, fails):
     path = tmp_path / "a.qtrace"
 
     def block():
         with inspect.record(path, keep=keep):
-            run(work(0, 5))
+            run_native(work(0, 5))
             if fails:
                 raise KeyError("mine")
 
@@ -451,7 +429,7 @@ def test_keep_is_checked(tmp_path):
         inspect.record(tmp_path / "a.qtrace", max_age=-1)
 
 
-def test_a_limit_keeps_the_newest(off, tmp_path):
+def test_a_limit_keeps_the_newest(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def main():
@@ -463,7 +441,7 @@ def test_a_limit_keeps_the_newest(off, tmp_path):
             await work(number, number + 10)
         return number + 10
 
-    last = run(main())
+    last = run_native(main())
     contents = Contents(path)
     assert contents.reader.complete
     assert contents.reader.chunks[0][0] > 0
@@ -480,7 +458,7 @@ async def until(recording, name, value):
         await asyncio.sleep(0.001)
 
 
-def test_a_flight_captures_an_exception(off, tmp_path):
+def test_a_flight_captures_an_exception(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def fails():
@@ -500,11 +478,11 @@ def test_a_flight_captures_an_exception(off, tmp_path):
             await work(50, 60)
         assert not (tmp_path / "a.qtrace.part").exists()
 
-    run(main())
+    run_native(main())
     assert Contents(path).marks() == marks(0, 50)
 
 
-def test_a_flight_captures_what_comes_after_its_trigger(off, tmp_path):
+def test_a_flight_captures_what_comes_after_its_trigger(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     async def fails():
@@ -515,21 +493,21 @@ def test_a_flight_captures_what_comes_after_its_trigger(off, tmp_path):
             await asyncio.gather(fails(), return_exceptions=True)
             await work(0, 50)
 
-    run(main())  # the end of the flight is the end of the wait
+    run_native(main())  # the end of the flight is the end of the wait
     assert Contents(path).marks() == marks(0, 50)
 
 
-def test_a_flight_without_a_trigger_leaves_nothing(off, tmp_path):
+def test_a_flight_without_a_trigger_leaves_nothing(apart, tmp_path):
     async def main():
         with inspect.flight(tmp_path / "a.qtrace", on="stall>1000s"):
             await work(0, 50)
 
-    run(main())
+    run_native(main())
     assert os.listdir(tmp_path) == ["runtime"]
 
 
 @pytest.mark.parametrize("on", ["", "stall>", "x", "lint|", None, 5])
-def test_triggers_that_are_none(off, tmp_path, on):
+def test_triggers_that_are_none(apart, tmp_path, on):
     with pytest.raises(ValueError, match="it must be 'stall>200ms', 'exception', 'lin"):
         inspect.flight(tmp_path / "a.qtrace", on=on)
     assert not inspect.is_enabled()
@@ -600,7 +578,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_program(run_recorded, tmp_pa
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="stacks need tgkill()")
-def test_the_stack_of_a_stall_is_in_the_capture(off, tmp_path):
+def test_the_stack_of_a_stall_is_in_the_capture(apart, tmp_path):
     path = tmp_path / "a.qtrace"
 
     def hang():
@@ -613,7 +591,7 @@ def test_the_stack_of_a_stall_is_in_the_capture(off, tmp_path):
         with inspect.flight(path, on="stall>50ms", post=0):
             hang()
 
-    run(main())
+    run_native(main())
     notes = [fields for _, kind, fields in Contents(path).notes if kind == "stall"]
     stacks = [fields["stack"] for fields in notes if "stack" in fields]
     assert any("in hang" in stack for stack in stacks), stacks

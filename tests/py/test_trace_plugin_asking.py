@@ -21,7 +21,7 @@ import time
 def blocking(window, qtinter_loop):
     @qtinter.asyncslot
     async def on_block():
-        time.sleep(0.11)
+        time.sleep(0.11)  # the stall
     def on_timer():
         pass
     qtinter_loop.call_later(0.001, on_timer)
@@ -132,7 +132,7 @@ import time
 def test_it(window, qtinter_loop):
     blocked = []
     async def blocks():
-        time.sleep(0.11)
+        time.sleep(0.11)  # the stall
         blocked.append(1)
         await asyncio.sleep(3600)
     for _ in range(100):
@@ -141,7 +141,7 @@ def test_it(window, qtinter_loop):
         qtinter_loop.create_task(blocks())
     while len(blocked) < 10:
         QtCore.QCoreApplication.processEvents()
-    time.sleep(60 if LIMIT else 0)
+    time.sleep(60 if LIMIT else 0)  # the time limit ends it
     assert False
 """.replace("LIMIT", str(limit))
     )
@@ -179,7 +179,7 @@ def test_asks(window, qtinter_loop, looptrace):
 
 def block(loop):
     async def blocks():
-        time.sleep(0.15)
+        time.sleep(0.15)  # the stall
     loop.create_task(blocks())
     QtCore.QCoreApplication.processEvents()
 """
